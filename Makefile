@@ -1,0 +1,83 @@
+# Everything runs in .venv, which is made on first use from any Python ≥ 3.11 (PYTHON=… names another one).
+# A CPU-only torch: make sweep TORCH_INDEX=https://download.pytorch.org/whl/cpu
+PYTHON ?= python3
+TORCH_INDEX ?=
+# Test processes at once; each computes on one thread.
+WORKERS ?= 2
+# Further overrides of the sweeps: make sweep ARGS='precision=0.1 hydra/launcher=joblib'
+ARGS ?=
+
+SWEEPS := variance objectives logistic_regression
+REPORT := reports/variance.md
+# The run folders that `make report` reads.
+RUNS ?= $(SWEEPS:%=results/%)
+
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+RUN := $(VENV)/bin/python -m
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS)
+LINTED := harness tests
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv sweep smoke report test test-slow lint format clean distclean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  PYTHON=python3.12  TORCH_INDEX=https://…/cpu (a torch without CUDA)  WORKERS=2  ARGS='precision=0.1'"
+
+venv: $(INSTALLED)  ## create the environment; every other target does so if need be
+
+# Torch first and alone: its index may lack the rest, and torch's own requirements come from the usual one.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer, got " + sys.version.split()[0] + "; name one with PYTHON=…")'
+	@echo 'installing into $(VENV); with a torch to download this takes minutes'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --upgrade 'pip>=25.1'
+	$(if $(TORCH_INDEX),$(RUN) pip install --quiet --no-deps --index-url '$(TORCH_INDEX)' --constraint constraints.txt torch)
+	$(RUN) pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+# A sweep with failed cells (exit 3) leaves the others to be measured and reported; make fails all the same.
+sweep: $(INSTALLED)  ## measure the main sweeps and render reports/variance.md
+	@status=0; \
+	for name in $(SWEEPS); do \
+	  echo "== $$name" >&2; \
+	  code=0; $(RUN) harness +sweep=$$name report=null $(ARGS) || code=$$?; \
+	  if [ $$code -ne 0 ] && [ $$code -ne 3 ]; then exit $$code; fi; \
+	  if [ $$code -ne 0 ]; then status=$$code; fi; \
+	done; \
+	$(RUN) harness.report $(SWEEPS:%=results/%) --output $(REPORT) || exit $$?; \
+	exit $$status
+
+smoke: $(INSTALLED)  ## every distribution, objective and estimator once, in under a minute
+	$(RUN) harness +sweep=smoke $(ARGS)
+
+report: $(INSTALLED)  ## render reports/variance.md again from stored records (RUNS=… names the run folders)
+	$(RUN) harness.report $(RUNS) --output $(REPORT)
+
+test: $(INSTALLED)  ## the test suite
+	$(PYTEST)
+
+# pytest's exit code 5: no test is marked slow.
+test-slow: $(INSTALLED)  ## the longer statistical and end-to-end checks
+	$(PYTEST) -m slow || [ $$? -eq 5 ]
+
+lint: $(INSTALLED)  ## ruff and mypy
+	$(RUN) ruff check $(LINTED)
+	$(RUN) ruff format --check $(LINTED)
+	$(RUN) mypy
+
+format: $(INSTALLED)  ## let ruff mend what it can
+	$(RUN) ruff check --fix $(LINTED)
+	$(RUN) ruff format $(LINTED)
+
+clean:  ## remove measured results, reports and caches; keep the baseline and the environment
+	find results -mindepth 1 -maxdepth 1 ! -name README.md ! -name baseline -exec rm -rf {} +
+	find reports -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .benchmarks build dist
+	find . -path ./$(VENV) -prune -o -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean  ## and remove the environment
+	rm -rf $(VENV)

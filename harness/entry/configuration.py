@@ -1,0 +1,136 @@
+"""A composed config → a ``Job``: plain dataclasses, every value checked, every complaint one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from harness.vocabulary.cells import (
+    DEVICES,
+    DTYPES,
+    MINIMUM_REPLICATES,
+    DistributionSpec,
+    EstimatorSpec,
+    Job,
+    ObjectiveSpec,
+    Policy,
+    Problem,
+)
+from harness.vocabulary.errors import ConfigurationError, choose
+
+
+def job_from(cfg: DictConfig) -> Job:
+    """The job that a config describes. Raises: ConfigurationError."""
+    from harness.measurement.isolation import resolve_device
+
+    plain = resolved(cfg)
+    distribution = distribution_from(plain["distribution"], Path(plain["results"]).parent / "inputs")
+    if plain["device"]["name"] not in DEVICES:
+        raise ConfigurationError(choose("device", plain["device"]["name"], DEVICES))
+    problem = Problem(
+        distribution=distribution,
+        objective=objective_from(plain["objective"]),
+        dimension=dimension_from(plain, distribution),
+        device=resolve_device(plain["device"]["name"]),
+        dtype=plain["dtype"],
+        seed=plain["seed"],
+    )
+    return Job(problem, estimators_from(plain["estimators"]), samples_from(plain["samples"]), policy_from(plain))
+
+
+def check_scalars(cfg: DictConfig) -> None:
+    """All that does not depend on a sweep's axes, before the first job starts. Raises: ConfigurationError."""
+    plain = {str(key): value for key, value in cfg.items() if key not in ("hydra", "distribution", "objective")}
+    policy_from(plain)
+    samples_from(OmegaConf.to_container(cfg.samples) if OmegaConf.is_config(cfg.samples) else cfg.samples)
+    estimators_from(OmegaConf.to_container(cfg.estimators, resolve=True))  # type: ignore[arg-type]
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """Plain containers, interpolations resolved."""
+    content = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
+    return {str(key): value for key, value in content.items()}  # type: ignore[union-attr]
+
+
+def distribution_from(plain: dict[str, Any], inputs: Path) -> DistributionSpec:
+    """q; parameters of a ``fitted`` one come from the inputs floor."""
+    for key in ("name", "target"):
+        if plain[key] == "???":
+            raise ConfigurationError(f"distribution.{key} is missing; give a name and a target class")
+    parameters = dict(plain["parameters"])
+    if plain["fitted"] is not None:
+        from harness.inputs.posteriors import fitted_posterior
+
+        parameters = {**fitted_posterior(plain["fitted"], inputs), **parameters}
+    return DistributionSpec(plain["name"], plain["target"], parameters, plain["constants"], plain["categories"])
+
+
+def objective_from(plain: dict[str, Any]) -> ObjectiveSpec:
+    """f: everything but its name and target is an option."""
+    options = {key: value for key, value in plain.items() if key not in ("name", "target")}
+    return ObjectiveSpec(plain["name"], plain["target"], options)
+
+
+def estimators_from(plain: dict[str, Any]) -> tuple[EstimatorSpec, ...]:
+    """The estimators of a job, each under its own name. Raises: ConfigurationError for an unknown method or option."""
+    from harness.mathematics.estimators import make_estimator
+
+    if not plain:
+        raise ConfigurationError("no estimator is chosen; give estimator=[score_function,reparameterized] or the like")
+    specs = []
+    for name, entry in plain.items():
+        if not isinstance(entry, dict) or "target" not in entry:
+            raise ConfigurationError(f"estimators.{name}: expected a target and its options, got {entry!r}")
+        options = {key: value for key, value in entry.items() if key != "target"}
+        specs.append(EstimatorSpec(name, entry["target"], options))
+        make_estimator(specs[-1])
+    return tuple(specs)
+
+
+def positive_integer(name: str, value: object) -> int:
+    """A positive integer, or one line."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}: expected a positive integer, got {value!r}")
+    return value
+
+
+def samples_from(value: Any) -> tuple[int, ...]:
+    """N: one integer or a list of distinct ones."""
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise ConfigurationError("samples: expected an integer or a non-empty list, got []")
+    return tuple(dict.fromkeys(positive_integer("samples", v) for v in values))
+
+
+def dimension_from(plain: dict[str, Any], distribution: DistributionSpec) -> int:
+    """D: given, or what the objective or the longest parameter list needs, else 1."""
+    if plain["dimension"] is not None:
+        return positive_integer("dimension", plain["dimension"])
+    if plain["objective"]["target"] == "logistic_regression":
+        from harness.inputs.datasets import load_dataset
+
+        return load_dataset(plain["objective"]["dataset"]).features.shape[1]
+    if distribution.categories is not None:
+        return 1
+    return max((len(v) for v in distribution.parameters.values() if isinstance(v, list)), default=1)
+
+
+def policy_from(plain: dict[str, Any]) -> Policy:
+    """Precision and budgets. Raises: ConfigurationError for a value out of range."""
+    if plain["dtype"] not in DTYPES:
+        raise ConfigurationError(choose("dtype", str(plain["dtype"]), DTYPES))
+    if not 0 < plain["precision"] < 1:
+        raise ConfigurationError(f"precision: expected a number between 0 and 1, got {plain['precision']}")
+    replicates = plain["replicates"]
+    if replicates is not None and replicates < MINIMUM_REPLICATES:
+        raise ConfigurationError(
+            f"replicates: expected null (as many as precision needs) or at least {MINIMUM_REPLICATES}, got {replicates}"
+        )
+    positive_integer("budget_draws", plain["budget_draws"])
+    if plain["budget_seconds"] <= 0 or plain["timing_seconds"] < 0:
+        raise ConfigurationError("budget_seconds: expected a positive number; timing_seconds: zero or more")
+    return Policy(
+        replicates, plain["precision"], plain["budget_draws"], plain["budget_seconds"], plain["timing_seconds"]
+    )

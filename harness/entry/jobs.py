@@ -1,0 +1,52 @@
+"""One Hydra job: measure what is not yet stored, store each cell as it is finished, report what became of the job."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from harness.entry.configuration import job_from
+from harness.entry.progress import show_progress
+from harness.measurement.runner import check_job, measure
+from harness.storage.cells import CellStore, address_of
+from harness.storage.runs import JobReport, RunFolder
+from harness.vocabulary.cells import Cell, Job
+from harness.vocabulary.errors import ConfigurationError
+
+
+def job_number() -> int:
+    """Hydra's number of this job; 0 outside a sweep."""
+    hydra = HydraConfig.get()
+    return int(hydra.job.num) if hydra.mode == RunMode.MULTIRUN else 0
+
+
+def run_job(cfg: DictConfig) -> None:
+    """What Hydra calls. No exception but an interruption leaves it: one would hide the other jobs' outcomes."""
+    number, folder = job_number(), Path(cfg.results)
+    title, addresses, measured = f"job {number}", tuple[str, ...](), 0
+    try:
+        job = job_from(cfg)
+        title = job.title()
+        planned = {address_of(cell): cell for cell in job.cells()}
+        addresses = tuple(planned)
+        measured = measure_missing(job, planned, CellStore(folder))
+        report = JobReport(number, title, addresses, measured)
+    except ConfigurationError as error:
+        report = JobReport(number, title, addresses, measured, str(error), "configuration")
+    except Exception:
+        report = JobReport(number, title, addresses, measured, traceback.format_exc(), "internal")
+    RunFolder(folder).report_job(report)
+    show_progress(RunFolder(folder), report)
+
+
+def measure_missing(job: Job, planned: dict[str, Cell], store: CellStore) -> int:
+    """Measure the planned cells that have no final result yet; returns how many."""
+    missing = [(a, c) for a, c in planned.items() if not ((stored := store.load(a)) and stored.final)]
+    check_job(job)
+    for result in measure(job, missing):
+        store.save(result)
+    return len(missing)

@@ -1,0 +1,79 @@
+"""Is each estimate of ``∇_θ E_q[f(z)]`` unbiased? One family-wise answer for a whole record set.
+
+A row's ``bias_z`` is the worst of its coordinates against the truth; its p-value is Bonferroni's over them, and Holm's
+over all rows that can speak. A row that cannot (heavy tail, overflow, no truth, no spread) answers *cannot tell*; it
+stays out of the family, so that an untrustworthy p-value neither accuses nor shields another row.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from harness.statistics.bias import bias_p_value, holm
+
+#: Probability of at least one false accusation in a whole record set.
+FAMILY_LEVEL = 1e-3
+#: What an estimator declares where it expects no bias.
+NO_BIAS = "none"
+MEASURED = ("ok", "imprecise", "diverged")
+
+Verdict = Literal["unbiased", "biased", "cannot tell", "not measured"]
+VERDICTS: tuple[Verdict, ...] = ("unbiased", "biased", "cannot tell", "not measured")
+
+
+def bias_verdicts(records: pd.DataFrame) -> pd.DataFrame:
+    """One row per record, on the same index.
+
+    ``p_value``, ``p_adjusted`` (NaN outside the family), ``verdict``, ``why`` (of *cannot tell*), ``surprise``
+    (declared unbiased, found biased) and ``confirmed`` (declared biased, found biased). *unbiased* means not rejected:
+    no bias larger than about ``detectable_bias``, which stands beside it.
+    """
+    why = pd.Series([silence(row) for _, row in records.iterrows()], index=records.index, dtype=object)
+    measured = records["status"].isin(MEASURED)
+    speaks = measured & (why == "")
+    p_value = np.full(len(records), math.nan)
+    p_value[speaks.to_numpy()] = [
+        bias_p_value(z, df, int(coordinates))
+        for z, df, coordinates in records.loc[speaks, ["bias_z", "bias_df", "bias_coordinates"]].itertuples(index=False)
+    ]
+    adjusted = holm(p_value)
+    biased = adjusted < FAMILY_LEVEL
+    verdict = np.select([~measured, ~speaks, biased], ["not measured", "cannot tell", "biased"], "unbiased")
+    declared = records["expected_bias"].to_numpy() != NO_BIAS
+    return pd.DataFrame(
+        {
+            "p_value": p_value,
+            "p_adjusted": adjusted,
+            "verdict": verdict,
+            "why": why.where(measured, ""),
+            "surprise": biased & ~declared,
+            "confirmed": biased & declared,
+        },
+        index=records.index,
+    )
+
+
+def silence(row: pd.Series) -> str:
+    """Why a measured row cannot answer; blank where it can."""
+    if row["status"] == "diverged":
+        return "diverged"
+    if row["tail_flag"]:
+        return "heavy tail"
+    if row["variance"] == 0 and row["status"] != "ok":
+        return "no two replicates differed"
+    if math.isnan(row["bias_z"]):
+        return "no exact gradient"
+    return ""
+
+
+def standardized_sensitivity(records: pd.DataFrame) -> pd.Series:
+    """``detectable_bias`` in standard deviations of one estimate, so that rows of different units compare.
+
+    NaN where the variance is 0 or unknown.
+    """
+    deviation: pd.Series = records["variance"].where(records["variance"] > 0) ** 0.5
+    return records["detectable_bias"] / deviation

@@ -1,0 +1,114 @@
+"""What one block offers an estimator: draws of z, their costs, and log densities with a graph to θ.
+
+Everything is computed once and shared by the estimators of a job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from harness.mathematics.families import Family
+from harness.mathematics.objectives import Objective
+from harness.vocabulary.seeds import seed_of
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Baselines estimated once per problem from a pilot, the same for every N.
+
+    ``mean``: b = E f, [*B]. ``optimal``: per coordinate of each leaf, b = E[f s²] / E[s²]. ``evaluations`` of f spent.
+    """
+
+    mean: Tensor
+    optimal: Mapping[str, Tensor]
+    evaluations: int
+
+
+@dataclass
+class Draw:
+    """One block: R rows of θ and N draws of z each, taken from torch's generator as it stands.
+
+    ``differentiable``: whether z carries a graph to θ. ``seed`` names the block: an estimator that needs draws of its
+    own takes them from a stream of its own under that name. ``history``: costs [T, *B] of earlier estimates, where a
+    training loop would have them; without it a moving average is warmed up on the block's own stream.
+    """
+
+    family: Family
+    objective: Objective
+    samples: int
+    theta: dict[str, Tensor]
+    seed: int = 0
+    differentiable: bool = False
+    baselines: Baselines | None = None
+    history: Tensor | None = None
+    _reparameterized: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        with torch.set_grad_enabled(self.differentiable):
+            self._reparameterized = self.family.sample(self.theta, self.samples)
+
+    @property
+    def rows(self) -> int:
+        """R: number of replicates in this block."""
+        return next(iter(self.theta.values())).shape[0]
+
+    @cached_property
+    def z(self) -> Tensor:
+        """Draws without a graph: [N, R, *B, D] or [N, R, *B, D, K]."""
+        return self._reparameterized.detach()
+
+    @cached_property
+    def pathwise_cost(self) -> Tensor:
+        """``f(z)`` with a graph through ``z = g(ε; θ)``: [N, R, *B]."""
+        return self.objective(self._reparameterized)
+
+    @cached_property
+    def cost(self) -> Tensor:
+        """``f(z)`` without a graph: [N, R, *B]."""
+        if self.differentiable:
+            return self.pathwise_cost.detach()
+        with torch.no_grad():
+            return self.objective(self.z)
+
+    @cached_property
+    def log_prob(self) -> Tensor:
+        """``log q(z; θ)`` with a graph to θ, z held fixed: [N, R, *B]."""
+        return self.log_prob_at(self.theta)
+
+    def log_prob_at(self, theta: Mapping[str, Tensor]) -> Tensor:
+        """``log q(z; θ')`` at other rows of parameters, z held fixed: [N, R, *B]."""
+        return self.family.log_prob(theta, self.z)
+
+    def earlier_costs(self, count: int) -> Tensor:
+        """Mean costs of ``count`` earlier N-sample estimates, from the block's own warm-up stream: [count, *B]."""
+        if self.history is not None:
+            return self.history
+        with torch.no_grad(), torch.random.fork_rng(devices=rng_devices(self.z.device)):
+            seed_generator(self.z.device, seed_of("warmup", str(self.seed)))
+            theta = {name: row[:1].expand(count, *row.shape[1:]) for name, row in self.theta.items()}
+            return self.objective(self.family.sample(theta, self.samples)).mean(0)
+
+    def average(self, surrogate: Tensor) -> Tensor:
+        """Mean over samples, sum over data points: [N, R, *B] → [R]."""
+        return surrogate.mean(0).flatten(1).sum(1) if surrogate.ndim > 2 else surrogate.mean(0)
+
+
+def seed_generator(device: torch.device | str, seed: int) -> None:
+    """Seed one device's generator alone: ``torch.manual_seed`` visits every backend and costs ten times as much."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif kind == "mps":
+        torch.mps.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+def rng_devices(device: torch.device) -> list[torch.device]:
+    """The devices whose generator state has to be saved around draws on ``device``."""
+    return [device] if device.type == "cuda" else []

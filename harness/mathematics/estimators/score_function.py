@@ -1,0 +1,106 @@
+"""Score-function estimators of ``∇_θ E_q[f(z)] = E_q[f(z) ∇_θ log q(z; θ)]``, raw and with control by a baseline.
+
+Each function returns a surrogate [R] whose gradient with respect to the R rows of θ is R independent estimates. Every
+baseline b is independent of the score that it multiplies, and ``E[∇ log q] = 0``, so none changes the mean.
+
+Requires (all): a density that is differentiable in θ, on a support that does not move with θ.
+Bias (all): none then; where the support moves (Uniform(0, θ)) ``E[∇ log q] ≠ 0`` and the mean is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from harness.mathematics.draws import Baselines, Draw
+
+#: The moving average is stationary once what its start contributes has decayed to this.
+WARMUP_TOLERANCE = 1e-6
+
+
+def score_function(draw: Draw) -> Tensor:
+    """Raw score function (REINFORCE, likelihood ratio).
+
+    ``ĝ = (1/N) Σ_n f(z_n) ∇ log q(z_n)``
+    Variance: A(0)/N with ``A(b) = E[(f−b)²s²] − g²`` per coordinate.
+    Source: Mohamed et al. (2020), eq. 13.
+    """
+    return draw.average(draw.cost * draw.log_prob)
+
+
+def score_function_baseline(draw: Draw) -> Tensor:
+    """Score function with the mean cost as baseline.
+
+    ``ĝ = (1/N) Σ_n (f(z_n) − b) ∇ log q(z_n)``, b ≈ E f from a pilot that belongs to the problem.
+    Variance: A(b)/N.
+    Source: Mohamed et al. (2020), eq. 14.
+    """
+    return draw.average((draw.cost - required(draw).mean) * draw.log_prob)
+
+
+def score_function_leave_one_out(draw: Draw) -> Tensor:
+    """Score function with the mean of the other samples' costs as baseline.
+
+    ``ĝ = (1/N) Σ_n (f(z_n) − b_n) ∇ log q(z_n)``, ``b_n = (1/(N−1)) Σ_{m≠n} f(z_m)``
+    Requires: N ≥ 2.
+    Variance: A(E f)/N + (Var f · E s² + g²)/(N(N−1)).
+    Source: Mnih and Rezende (2016), eq. 9; Kool, van Hoof and Welling (2019).
+    """
+    others = (draw.cost.sum(0, keepdim=True) - draw.cost) / (draw.samples - 1)
+    return draw.average((draw.cost - others) * draw.log_prob)
+
+
+def score_function_optimal_baseline(draw: Draw) -> Tensor:
+    """Score function with the baseline of least variance for each coordinate of θ.
+
+    ``ĝ = (1/N) Σ_n (f(z_n) s_n − b ⊙ s_n)``, ``b = E[f s²] / E[s²]`` from the problem's pilot.
+    A baseline per coordinate is no ``(f − b) log q``; the surrogate is ``f · log q(z; θ) − log q(z; θ′)`` with
+    ``θ′ = sg(θ) + b ⊙ (θ − sg(θ))``, sg = stop gradient.
+    Variance: A(b)/N, least in b.
+    Source: Weaver and Tao (2001); Greensmith, Bartlett and Baxter (2004), §4.
+    """
+    optimal = required(draw).optimal
+    scaled = {name: row.detach() + optimal[name] * (row - row.detach()) for name, row in draw.theta.items()}
+    return draw.average(draw.cost * draw.log_prob - draw.log_prob_at(scaled))
+
+
+def score_function_moving_average(draw: Draw, *, decay: float = 0.9) -> Tensor:
+    """Score function with an exponential moving average of *previous* estimates' mean costs as baseline.
+
+    ``b_t = δ b_{t−1} + (1−δ) f̄_{t−1}``, ``ĝ_t = (1/N) Σ_n (f(z_n) − b_t) ∇ log q(z_n)``
+    The R rows of a block are one chain in time, warmed up on the block's own stream until δ^t < 10⁻⁶. Estimates of
+    one chain are uncorrelated (``E[s_t | past] = 0``), so their sample variance is unbiased.
+    Variance, stationary: A(E f)/N + (1−δ)/(1+δ) · Var f · E s² / N².
+    Source: Williams (1992), §4; Sutton and Barto (2018), §13.4.
+    """
+    costs = draw.cost.mean(0)  # [R, *B]
+    warmup = draw.earlier_costs(warmup_length(decay))
+    baseline = previous_average(torch.cat([warmup, costs]), decay)[len(warmup) :]
+    return draw.average((draw.cost - baseline) * draw.log_prob)
+
+
+def warmup_length(decay: float) -> int:
+    """Estimates until decay^t < 10⁻⁶."""
+    return math.floor(math.log(WARMUP_TOLERANCE) / math.log(decay)) + 1
+
+
+def previous_average(costs: Tensor, decay: float) -> Tensor:
+    """``b_t = δ b_{t−1} + (1−δ) f_{t−1}`` along dimension 0, started at b_0 = f_0: [T, *B] → [T, *B].
+
+    A scan by doubling: after the step of width w each entry holds the sum over its last 2w terms.
+    """
+    average = torch.cat([costs[:1], (1 - decay) * costs[:-1]])
+    width = 1
+    while width < len(average) and decay**width > 1e-12:
+        average = torch.cat([average[:width], average[width:] + decay**width * average[:-width]])
+        width *= 2
+    return average
+
+
+def required(draw: Draw) -> Baselines:
+    """The problem's pilot baselines."""
+    if draw.baselines is None:
+        raise RuntimeError("this estimator needs the problem's pilot baselines, and the draw carries none")
+    return draw.baselines

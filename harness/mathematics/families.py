@@ -1,0 +1,235 @@
+"""Families ``q_θ`` on ``torch.distributions``: leaves θ, the class's own parameters behind them, draws and scores.
+
+Shapes, here and in all the mathematics: R replicates, N samples, B data points (none for most problems), D
+coordinates, K categories, P = number of scalars in θ. Leaves have the shape [R, *B, D] (or [R, *B, D, K]); draws of z
+put the samples first, [N, R, *B, D] (or [N, R, *B, D, K]); a log density sums over D: [N, R, *B].
+
+Copying θ to R rows makes one backward pass give R independent gradients.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Geometric, constraints
+
+from harness.mathematics.bijectors import BIJECTORS
+from harness.vocabulary.cells import DistributionSpec
+from harness.vocabulary.errors import ConfigurationError, choose
+
+Theta = Mapping[str, Tensor]
+
+#: Classes whose float32 sampler is wrong in the tail, and which are therefore drawn in float64 and rounded afterwards.
+#: Geometric inverts the CDF at a uniform of 24 bits clamped at 1e-38: once in 2²⁴ draws z is 5 times the largest value
+#: that the grid can otherwise give, and that one draw dominates the variance of a gradient.
+DRAWN_IN_DOUBLE: tuple[type[Distribution], ...] = (Geometric,)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One differentiated parameter: ``name`` stands in the records; behind a bijector is the class's ``parameter``."""
+
+    name: str
+    parameter: str
+    bijector: str | None
+    value: Tensor  # float64 [D] or [D, K]
+
+    def transform(self, leaf: Tensor) -> Tensor:
+        """From the leaf to the class's parameter."""
+        return leaf if self.bijector is None else BIJECTORS[self.bijector](leaf)
+
+
+@dataclass(frozen=True)
+class Family:
+    """``q_θ`` over D independent coordinates: a class, its leaves and its constants.
+
+    ``unit_shape`` is the shape of one coordinate of z: () for a scalar family, (K,) for one over K categories.
+    """
+
+    target: type[Distribution]
+    leaves: tuple[Leaf, ...]
+    constants: Mapping[str, Tensor]
+    dimension: int
+    unit_shape: tuple[int, ...]
+
+    @property
+    def has_rsample(self) -> bool:
+        """Whether the class draws differentiably."""
+        return bool(self.target.has_rsample)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of z: [D] or [D, K]."""
+        return (self.dimension, *self.unit_shape)
+
+    @property
+    def coordinates(self) -> int:
+        """Number of scalars drawn for one z."""
+        return math.prod(self.event_shape)
+
+    @property
+    def parameter_count(self) -> int:
+        """P: number of scalars in θ."""
+        return sum(leaf.value.numel() for leaf in self.leaves)
+
+    def rows(self, count: int, dtype: torch.dtype, device: str = "cpu", *, grad: bool = True) -> dict[str, Tensor]:
+        """θ copied to ``count`` rows, as leaf tensors of shape [count, D] or [count, D, K]."""
+        return {
+            leaf.name: leaf.value.to(device=device, dtype=dtype)
+            .expand(count, *leaf.value.shape)
+            .clone()
+            .requires_grad_(grad)
+            for leaf in self.leaves
+        }
+
+    def build(self, theta: Theta, *, validate: bool = False) -> Distribution:
+        """The ``torch.distributions`` object at θ."""
+        example = theta[self.leaves[0].name]
+        parameters = {leaf.parameter: leaf.transform(theta[leaf.name]) for leaf in self.leaves}
+        constants = {name: value.to(example) for name, value in self.constants.items()}
+        return cast(Callable[..., Distribution], self.target)(**parameters, **constants, validate_args=validate)
+
+    def sample(self, theta: Theta, samples: int) -> Tensor:
+        """N draws of z per row, differentiable where the class is: [N, R, *B, D] or [N, R, *B, D, K].
+
+        ``rsample`` and ``sample`` give the same draws under one seed; the differentiable one is taken where there is
+        one, so that draws never depend on which estimators are present.
+        """
+        if self.has_rsample:
+            return self.build(theta).rsample((samples,))
+        dtype = theta[self.leaves[0].name].dtype
+        if self.target in DRAWN_IN_DOUBLE:
+            theta = {name: row.detach().double() for name, row in theta.items()}
+        return self.build(theta).sample((samples,)).to(dtype)
+
+    def log_prob(self, theta: Theta, z: Tensor) -> Tensor:
+        """``log q(z; θ)`` summed over the D coordinates: [N, R, *B]."""
+        return self.build(theta).log_prob(z).sum(-1)
+
+    def support_depends_on_parameters(self) -> bool:
+        """Whether a bound of the support moves with θ, as for Uniform(0, θ): then ``E[∇ log q] ≠ 0``."""
+        support = self.build(self.rows(1, torch.float64)).support
+        bounds = (getattr(support, "lower_bound", None), getattr(support, "upper_bound", None))
+        return any(isinstance(bound, Tensor) and bound.requires_grad for bound in bounds)
+
+
+def resolve_target(target: str) -> type[Distribution]:
+    """The class behind ``torch.distributions.Normal`` or any other dotted path."""
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"cannot import distribution target {target!r} ({error}); "
+            "expected a dotted path such as torch.distributions.Normal"
+        ) from None
+    return found  # type: ignore[no-any-return]
+
+
+def parameter_constraints(target: type[Distribution]) -> dict[str, constraints.Constraint]:
+    """The class's parameters and their constraints; dependent ones where only an instance knows them (Uniform)."""
+    declared = target.arg_constraints
+    if isinstance(declared, dict):
+        return declared
+    names = [name for name in inspect.signature(target).parameters if name != "validate_args"]
+    return {name: constraints.dependent(is_discrete=False, event_dim=0) for name in names}
+
+
+def split_leaf_name(name: str, target: type[Distribution]) -> tuple[str, str | None]:
+    """``log_scale`` → (``scale``, ``log``); a parameter of the class itself has no bijector."""
+    known = parameter_constraints(target)
+    if name in known:
+        return name, None
+    for bijector in BIJECTORS:
+        parameter = name.removeprefix(f"{bijector}_")
+        if parameter != name and parameter in known:
+            return parameter, bijector
+    own = [*known, *(f"{b}_{p}" for b in BIJECTORS for p in known)]
+    raise ConfigurationError(choose(f"parameter of {target.__name__}", name, own))
+
+
+def shaped(name: str, value: Any, dimension: int, categories: int | None) -> Tensor:
+    """A parameter's value as float64 [D] or [D, K]: a scalar is broadcast, a list must have its length."""
+    try:
+        tensor = torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigurationError(f"parameter {name}: expected numbers, got {value!r}") from None
+    shape = (dimension,) if categories is None else (dimension, categories)
+    accepted = {(), shape} if categories is None else {(), (categories,), shape}
+    if tuple(tensor.shape) not in accepted:
+        lists = " or ".join(str(list(s)) for s in sorted(accepted - {()}))
+        raise ConfigurationError(f"parameter {name}: expected a scalar or shape {lists}, got {list(tensor.shape)}")
+    return tensor.expand(shape).clone()
+
+
+def category_count(spec: DistributionSpec, vectors: list[str]) -> int | None:
+    """K: ``categories`` where given, else the length of the vector parameter's list; None for scalar families."""
+    if not vectors:
+        if spec.categories is not None:
+            raise ConfigurationError(
+                f"{spec.name}: categories={spec.categories} given, but its values are scalars; leave it null"
+            )
+        return None
+    if spec.categories is not None:
+        return spec.categories
+    shape = torch.as_tensor(spec.parameters[vectors[0]]).shape
+    if not shape:
+        raise ConfigurationError(f"{spec.name}: {vectors[0]} is a scalar; give a list or distribution.categories")
+    return shape[-1]
+
+
+def make_family(spec: DistributionSpec, dimension: int) -> Family:
+    """The family that a config names, validated once at its θ.
+
+    Raises: ConfigurationError for an unknown target or parameter, a wrong length, or a value outside its constraint.
+    """
+    if dimension < 1:
+        raise ConfigurationError(f"dimension: expected a positive integer, got {dimension}")
+    target = resolve_target(spec.target)
+    if not spec.parameters:
+        raise ConfigurationError(f"{spec.name}: no parameters to differentiate; move one from constants to parameters")
+    split = {name: split_leaf_name(name, target) for name in spec.parameters}
+    events = {name: event_dim(target, parameter) for name, (parameter, _) in split.items()}
+    categories = category_count(spec, [name for name, event in events.items() if event])
+    leaves = tuple(
+        Leaf(name, *split[name], shaped(name, value, dimension, categories if events[name] else None))
+        for name, value in spec.parameters.items()
+    )
+    constants = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in spec.constants.items()}
+    family = Family(target, leaves, constants, dimension, () if categories is None else (categories,))
+    validate(spec, family)
+    return family
+
+
+def event_dim(target: type[Distribution], parameter: str) -> int:
+    """1 for a parameter that is a vector over categories (concentration of a Dirichlet), else 0."""
+    return parameter_constraints(target)[parameter].event_dim
+
+
+def validate(spec: DistributionSpec, family: Family) -> None:
+    """Build q once with torch's own checks on and turn a refusal into one line."""
+    theta = family.rows(1, torch.float64, grad=False)
+    for leaf in family.leaves:
+        constraint = parameter_constraints(family.target)[leaf.parameter]
+        if constraints.is_dependent(constraint):  # type: ignore[no-untyped-call]
+            continue
+        if not bool(constraint.check(leaf.transform(leaf.value)).all()):  # type: ignore[no-untyped-call]
+            raise ConfigurationError(
+                f"{spec.name}: {leaf.name}={spec.parameters[leaf.name]} is outside its constraint {constraint}"
+            )
+    try:
+        shape = family.build(theta, validate=True).sample((1,)).shape
+    except (ValueError, TypeError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigurationError(f"{spec.name}: {spec.target} refuses these parameters: {first}") from None
+    if tuple(shape) != (1, 1, *family.event_shape):
+        raise ConfigurationError(
+            f"{spec.name}: a draw has shape {list(shape[2:])}, expected {list(family.event_shape)}"
+        )

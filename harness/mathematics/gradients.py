@@ -1,0 +1,26 @@
+"""From a surrogate to R independent gradients: one backward pass for a whole block."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.mathematics.draws import Draw
+from harness.mathematics.estimators import Estimator
+
+
+def block_gradients(draw: Draw, estimator: Estimator) -> dict[str, Tensor]:
+    """Gradient estimates of every row, by leaf: name → [R, P].
+
+    The graph is kept, since the estimators of a job share it. A leaf that the surrogate does not reach (a step function
+    along the path) has gradient zero.
+    """
+    surrogate = estimator.surrogate(draw)
+    leaves = list(draw.theta.values())
+    found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+    if surrogate.requires_grad:
+        found = torch.autograd.grad(surrogate.sum(), leaves, retain_graph=True, allow_unused=True)
+    return {
+        name: (torch.zeros_like(leaf) if gradient is None else gradient).detach().flatten(1)
+        for (name, leaf), gradient in zip(draw.theta.items(), found, strict=True)
+    }

@@ -1,0 +1,164 @@
+"""Objectives ``f``: callables ``z → cost`` that declare what is true of them.
+
+A separable objective is ``f(z) = Σ_d f_d(z_d)`` over coordinates (and over categories, where z has them); its parts are
+what the exact truth integrates. ``k`` is a scalar, one value per coordinate, or one per category.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from harness.mathematics.families import Family
+from harness.mathematics.logistic_regression import LogisticRegression
+from harness.vocabulary.cells import ObjectiveSpec
+from harness.vocabulary.errors import ConfigurationError, choose
+
+
+class Objective(Protocol):
+    """What estimators and truth ask of f. ``dimension``: the D that it insists on, or None."""
+
+    @property
+    def continuous(self) -> bool: ...
+
+    @property
+    def dimension(self) -> int | None: ...
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Cost of each draw: [N, R, *B, D(, K)] → [N, R, *B]."""
+        ...
+
+
+Term = Callable[[Tensor, Tensor], Tensor]
+
+
+def linear(z: Tensor, k: Tensor) -> Tensor:
+    """``k·z``"""
+    return k * z
+
+
+def quadratic(z: Tensor, k: Tensor) -> Tensor:
+    """``(z − k)²``"""
+    return (z - k).square()
+
+
+def exponential(z: Tensor, k: Tensor) -> Tensor:
+    """``exp(−k z²)``"""
+    return torch.exp(-k * z.square())
+
+
+def cosine(z: Tensor, k: Tensor) -> Tensor:
+    """``cos(k z)``"""
+    return torch.cos(k * z)
+
+
+def step(z: Tensor, k: Tensor) -> Tensor:
+    """``1[z > k]``: discontinuous at k, derivative zero elsewhere."""
+    return (z > k).to(z.dtype)
+
+
+@dataclass(frozen=True)
+class Separable:
+    """``f(z) = Σ_d term(z_d; k_d)``.
+
+    ``k``: float64, shape of one z ([D] or [D, K]). ``continuous`` is False where the term jumps (at z = k).
+    """
+
+    term: Term
+    k: Tensor
+    continuous: bool = True
+
+    @property
+    def dimension(self) -> int | None:
+        """No D of its own: k has already been matched to the family's."""
+        return None
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """[..., D] → [...], or [..., D, K] → [...]."""
+        return self.term(z, self.k.to(z)).sum(tuple(range(-self.k.ndim, 0)))
+
+    def unit(self, coordinate: int) -> Callable[[Tensor], Tensor]:
+        """The part of f that belongs to one coordinate: [m] → [m], or [m, K] → [m]."""
+        k = self.k[coordinate]
+
+        def part(z: Tensor) -> Tensor:
+            values = self.term(z, k.to(z))
+            return values if k.ndim == 0 else values.sum(-1)
+
+        return part
+
+
+#: name → (term, continuous)
+TERMS: dict[str, tuple[Term, bool]] = {
+    "linear": (linear, True),
+    "quadratic": (quadratic, True),
+    "exponential": (exponential, True),
+    "cosine": (cosine, True),
+    "step": (step, False),
+}
+
+
+def constant_per_coordinate(k: Any, family: Family) -> Tensor:
+    """k as float64 with the shape of one z: a scalar is broadcast, a list must match D (or K, or D × K)."""
+    try:
+        tensor = torch.as_tensor(k, dtype=torch.float64)
+        if family.unit_shape and tensor.ndim == 1 and tensor.shape != family.unit_shape:
+            raise RuntimeError
+        return tensor.expand(family.event_shape).clone()
+    except (TypeError, ValueError, RuntimeError):
+        shapes = "a scalar or a list of length " + " × ".join(map(str, family.unit_shape or family.event_shape))
+        raise ConfigurationError(f"objective k: expected {shapes}, got {k!r}") from None
+
+
+def make_separable(term: Term, continuous: bool, family: Family, *, k: Any) -> Separable:
+    """A shipped objective for one family."""
+    return Separable(term, constant_per_coordinate(k, family), continuous)
+
+
+def make_objective(spec: ObjectiveSpec, family: Family) -> Objective:
+    """The objective that a config names: shipped, or a dotted path to a callable ``(family, **options) → Objective``.
+
+    Raises: ConfigurationError for an unknown name or option, or for a D that the objective does not have.
+    """
+    if spec.target in TERMS:
+        term, continuous = TERMS[spec.target]
+        check_options(spec.name, make_separable, spec.options, ("term", "continuous", "family"))
+        return make_separable(term, continuous, family, **spec.options)
+    factory = resolve_factory(spec.target)
+    check_options(spec.name, factory, spec.options, ("family",))
+    objective: Objective = factory(family, **spec.options)
+    if objective.dimension is not None and objective.dimension != family.dimension:
+        raise ConfigurationError(
+            f"objective {spec.name} has {objective.dimension} coordinates, got dimension={family.dimension}; "
+            f"set dimension={objective.dimension}"
+        )
+    return objective
+
+
+def resolve_factory(target: str) -> Callable[..., Objective]:
+    """``logistic_regression`` or a dotted path to the user's own factory."""
+    if target == "logistic_regression":
+        return LogisticRegression.for_family
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+    except (ImportError, AttributeError, ValueError):
+        raise ConfigurationError(choose("objective", target, [*TERMS, "logistic_regression"])) from None
+
+
+def check_options(name: str, function: Callable[..., Any], options: Any, given: tuple[str, ...]) -> None:
+    """Bind options to a signature; an unknown or missing one is named together with the valid ones."""
+    valid = [p for p in inspect.signature(function).parameters if p not in given]
+    for option in options:
+        if option not in valid:
+            raise ConfigurationError(choose(f"option of {name}", option, valid))
+    try:
+        inspect.signature(function).bind(*[None] * len(given), **options)
+    except TypeError as error:
+        raise ConfigurationError(f"{name}: {error}; options are {', '.join(valid)}") from None

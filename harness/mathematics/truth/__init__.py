@@ -1,0 +1,94 @@
+"""The exact gradient ``∇_θ E_{q_θ(z)}[f(z)]`` and the exact variance of its estimators, with bounds on their errors.
+
+``truth_of(family, objective)`` computes the moments of cost and score once: by quadrature, series or enumeration of
+each independent coordinate where f is a sum over them, or of all outcomes jointly where they are few. Everything else
+follows by formulas. It refuses rather than return a value whose error bound is too large.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.mathematics.draws import Baselines
+from harness.mathematics.estimators import Estimator
+from harness.mathematics.families import Family
+from harness.mathematics.objectives import Objective
+from harness.mathematics.truth.bounded import Bounded, FloatArray
+from harness.mathematics.truth.estimators import VARIANCES, Case, natural_scale
+from harness.mathematics.truth.moments import Moments
+from harness.mathematics.truth.problem import moments_of_problem
+from harness.vocabulary.errors import TruthRefused
+
+#: largest error bound that is given out: relative to the value, or to the natural scale that it is a difference on
+RELATIVE_LIMIT = 1e-3
+SCALE_LIMIT = 1e-5
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A value, an absolute bound on its error per entry, and how it was computed. All of the leaf's shape."""
+
+    value: FloatArray
+    error: FloatArray
+    method: str
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is exactly known of one problem."""
+
+    moments: Moments
+
+    def gradient(self, leaf: str) -> Exact:
+        """``∇_leaf E f``: [D] or [D, K].
+
+        Raises: TruthRefused where it does not exist or its bound is too large.
+        """
+        moments = self.moments.leaves[leaf]
+        square = natural_scale(Case(self.moments, leaf, moments, 1, None, {}), "").value
+        scale = np.sqrt(np.where(np.isfinite(square), square, self.moments.mean.value**2 * moments.ss.value))
+        if not np.isfinite(moments.gradient.value).all():
+            raise TruthRefused(f"the gradient with respect to {leaf} is not finite")
+        return accepted(moments.gradient, scale, self.moments.method)
+
+    def variance(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Exact:
+        """Variance of ONE N-sample estimate per coordinate: [D] or [D, K]. It may be infinite: the method then says so.
+
+        Raises: TruthRefused for an estimator without a formula, or where the variance is not known well enough.
+        """
+        if estimator.target not in VARIANCES:
+            raise TruthRefused(f"no formula for the variance of {estimator.target}")
+        case = Case(self.moments, leaf, self.moments.leaves[leaf], samples, baselines, estimator.options)
+        with np.errstate(invalid="ignore"):
+            variance = VARIANCES[estimator.target](case)
+            scale = natural_scale(case, estimator.target).value
+        return accepted(variance, scale, self.moments.method)
+
+
+def accepted(found: Bounded, scale: FloatArray, method: str) -> Exact:
+    """The value, unless its bound is too large.
+
+    Raises: TruthRefused.
+    """
+    infinite = np.isposinf(found.value)
+    error = np.where(infinite, 0.0, found.error)
+    limit = np.maximum(RELATIVE_LIMIT * np.abs(found.value), SCALE_LIMIT * np.where(np.isfinite(scale), scale, 0.0))
+    if np.isnan(found.value).any() or not (infinite | (error <= limit)).all():
+        worst = float(np.abs(found.value).max())
+        raise TruthRefused(f"the error bound {float(error.max()):.1e} is too large for a value of {worst:.1e}")
+    if infinite.any():
+        return Exact(found.value, error, f"{method}: infinite, the integrand does not decay")
+    return Exact(found.value, error, method)
+
+
+def truth_of(family: Family, objective: Objective) -> Truth:
+    """The truth of one problem.
+
+    Raises: TruthRefused where no exact gradient is known, with the reason.
+    """
+    truth = Truth(moments_of_problem(family, objective))
+    for leaf in truth.moments.leaves:
+        truth.gradient(leaf)
+    return truth

@@ -1,0 +1,195 @@
+"""Moments of one continuous coordinate by adaptive quadrature over its support.
+
+A scan over the chart's line finds where each integrand matters and how its tails decay; the panels between start at the
+quantiles of q and are graded towards 0, k and the parameters, where costs and densities may have kinks and spikes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.special import log_expit
+from torch import Tensor
+
+from harness.mathematics.families import Family
+from harness.mathematics.truth.bounded import EPSILON, Bounded, FloatArray
+from harness.mathematics.truth.charts import Chart, chart_of, log_dz, support_of, u_of, z_of
+from harness.mathematics.truth.discrete import constraint_of
+from harness.mathematics.truth.moments import ROUNDING, Nodes, Raw, products, split
+from harness.mathematics.truth.quadrature import Integral, integrate
+from harness.mathematics.truth.tails import FLOOR, Tails, cuts, tails
+from harness.mathematics.truth.units import CHUNK, Unit, differentiate, slopes
+from harness.mathematics.truth.velocities import elementary, velocities
+from harness.vocabulary.errors import TruthRefused
+
+TOLERANCE = 1e-11
+#: log weight below which a point counts for nothing, whatever f and s are
+DEAD = -1e5
+
+
+def beta_log_prob(q: torch.distributions.Beta, log_z: Tensor, log_rest: Tensor) -> Tensor:
+    """``log q`` of a Beta from log z and log(1 − z): z itself cannot say how close to 1 it is."""
+    a, b = q.concentration1, q.concentration0
+    return (a - 1) * log_z + (b - 1) * log_rest + (a + b).lgamma() - a.lgamma() - b.lgamma()
+
+
+def kumaraswamy_log_prob(q: torch.distributions.Kumaraswamy, log_z: Tensor, log_rest: Tensor) -> Tensor:
+    """``log q`` of a Kumaraswamy, ``1 − z^a`` from log z."""
+    a, b = q.concentration1, q.concentration0
+    return a.log() + b.log() + (a - 1) * log_z + (b - 1) * (-torch.expm1(a * log_z)).log()
+
+
+#: densities on (0, 1) that are evaluated from log z and log(1 − z)
+FROM_LOGARITHMS: dict[type, Callable[..., Tensor]] = {
+    torch.distributions.Beta: beta_log_prob,
+    torch.distributions.Kumaraswamy: kumaraswamy_log_prob,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A unit laid out on the t line, with the values of f and of the paths at the median of q as centres."""
+
+    unit: Unit
+    family: Family
+    chart: Chart
+    centre: float
+    path_centres: FloatArray
+
+    def nodes(self, t: FloatArray) -> Nodes:
+        """Everything at t, zero where the density is negligible, less the centres."""
+        parts = [node_chunk(self, chunk) for chunk in np.split(t, range(CHUNK, len(t), CHUNK))]
+        return Nodes(*(np.concatenate([getattr(x, n) for x in parts]) for n in ("log_weight", "f", "s", "p")))
+
+
+def log_density_and_scores(line: Line, u: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """``log q(z)`` [m] and its gradients [m, P]."""
+    special = FROM_LOGARITHMS.get(line.unit.target)
+    with torch.enable_grad():
+        theta = line.family.rows(len(z), torch.float64)
+        if special is None:
+            log_prob = line.family.log_prob(theta, torch.from_numpy(z)[None, :, None])
+        else:
+            logs = (torch.from_numpy(log_expit(x)).unsqueeze(-1) for x in (u, -u))
+            log_prob = special(line.family.build(theta), *logs)
+        return differentiate(log_prob, theta)
+
+
+def node_chunk(line: Line, t: FloatArray) -> Nodes:
+    """At most CHUNK points."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        u = line.chart.u(t)
+        z = np.ascontiguousarray(z_of(line.chart.support, u))
+        log_q, s = log_density_and_scores(line, u, z)
+        log_weight = log_q + log_dz(line.chart.support, u) + line.chart.log_du(t)
+        f, slope = slopes(line.unit, z)
+        p = slope[:, None] * velocities(line.unit, line.family, z)
+    dead = log_weight < DEAD
+    f, s, p = (np.where(dead.reshape(-1, *[1] * (x.ndim - 1)), 0.0, x) for x in (f, s, p))
+    centres = np.where(dead[:, None], 0.0, line.path_centres)
+    return Nodes(np.where(dead, -np.inf, log_weight), f - np.where(dead, 0.0, line.centre), s, p - centres)
+
+
+def lay_out(unit: Unit, family: Family, chart: Chart) -> Line:
+    """The line, centred at the values at the median of q."""
+    plain = Line(unit, family, chart, 0.0, np.zeros(len(elementary(unit))))
+    middle = plain.nodes(np.zeros(1))
+    if not (np.isfinite(middle.f).all() and np.isfinite(middle.p).all()):
+        raise TruthRefused("the cost or its derivative is not finite at the median of q")
+    return Line(unit, family, chart, float(middle.f[0]), middle.p[0])
+
+
+def scan_points(chart: Chart) -> FloatArray:
+    """A grid over the whole line, and the quantiles."""
+    low, high = chart.reach()
+    grid = np.linspace(low, high, int((high - low) / 0.15) + 2)
+    even = (
+        grid if chart.support.kind == "line" else chart.t(np.linspace(float(chart.u(low)), float(chart.u(high)), 1024))
+    )
+    t = np.unique(np.concatenate([grid, even, chart.quantiles, [0.0]]))
+    return t[(t >= low) & (t <= high)]
+
+
+def starting_edges(line: Line, low: float, high: float) -> FloatArray:
+    """Panels no wider than ½ between ``low`` and ``high``, at the quantiles, and graded towards special points."""
+    q = line.family.build(line.family.rows(1, torch.float64, grad=False))
+    values = [float(getattr(q, leaf.parameter).reshape(-1)[0]) for leaf in line.unit.leaves]
+    special = np.array([0.0, *line.unit.k, *values, *(value for _, value in line.unit.constants)])
+    u = u_of(line.chart.support, special)
+    u = u[np.isfinite(u)]
+    grades = line.chart.width * 10.0 ** -np.arange(0, 7)
+    graded = line.chart.t(np.concatenate([u, *(u + g for g in grades), *(u - g for g in grades)]))
+    grid = np.linspace(low, high, int((high - low) / 0.5) + 2)
+    edges = np.unique(np.concatenate([grid, line.chart.quantiles, graded]))
+    return edges[(edges >= low) & (edges <= high)]
+
+
+@dataclass(frozen=True)
+class Integrated:
+    """The plain moments of a unit, with the line and the panels that they were reached on."""
+
+    line: Line
+    raw: Raw
+    integral: Integral
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a first look at the line finds: the range that matters, rough sizes of the integrands [C], and the tails."""
+
+    low: float
+    high: float
+    size: FloatArray
+    tails: Tails
+
+
+def scan(line: Line) -> Scan:
+    """Evaluate everything once along the whole line."""
+    t = scan_points(line.chart)
+    nodes = line.nodes(t)
+    first, last = cuts(nodes, int(np.searchsorted(t, 0.0)))
+    t, nodes = t[first:last], Nodes(*(getattr(nodes, n)[first:last] for n in ("log_weight", "f", "s", "p")))
+    logs, _ = products(nodes)
+    tail = tails(logs, t, line.chart)
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.where(tail.infinite, 0.0, np.exp(logs) * np.gradient(t)[:, None]).sum(0)
+    alive = ((logs > logs.max(0) - FLOOR) & ~tail.infinite).any(1).nonzero()[0]
+    low, high = t[max(alive[0] - 1, 0)], t[min(alive[-1] + 1, len(t) - 1)]
+    return Scan(float(low), float(high), np.where((size > 0) & np.isfinite(size), size, 1.0), tail)
+
+
+def integrated(unit: Unit) -> Integrated:
+    """All moments of one continuous coordinate.
+
+    Raises: TruthRefused for a support that is not an interval.
+    """
+    family = unit.family()
+    constraint = constraint_of(family)
+    support = support_of(constraint)
+    if support is None:
+        raise TruthRefused(f"no exact truth over the support {constraint}")
+    line = lay_out(unit, family, chart_of(family, support))
+    look = scan(line)
+
+    def integrand(t: FloatArray) -> FloatArray:
+        logs, signs = products(line.nodes(t))
+        return np.where(look.tails.infinite, 0.0, signs * np.exp(logs - np.log(look.size)))
+
+    integral = integrate(integrand, starting_edges(line, look.low, look.high), tolerance(line, look))
+    size = look.size * integral.size
+    rounding = size * (ROUNDING + abs(integral.value[0] * look.size[0] - 1))
+    value = np.where(look.tails.infinite, np.inf, integral.value * look.size)
+    error = np.where(look.tails.infinite, 0.0, look.size * integral.error + rounding + look.tails.remainder)
+    entries, paths = sum(len(leaf.values) for leaf in unit.leaves), len(line.path_centres)
+    return Integrated(line, split(Bounded(value, error), entries, paths), integral)
+
+
+def tolerance(line: Line, look: Scan) -> float:
+    """What rounding of f as far as it varies, and of z where it is far from 0, leaves within reach."""
+    resolution = abs(line.centre) / look.size[1]
+    if line.chart.support.kind == "line":
+        resolution = max(resolution, abs(line.chart.centre) / line.chart.width)
+    return float(max(TOLERANCE, 8 * EPSILON * resolution))

@@ -1,0 +1,125 @@
+"""Exact variances of the estimators, from the moments of cost and score.
+
+``A(b) = E[(f−b)²s²] − E[(f−b)s]²``, with c = f − E f and d = E f − b:
+``E[(f−b)²s²] = E[c²s²] + 2d E[cs²] + d² E[s²]``, ``E[(f−b)s] = E[cs] + d E[s]``.
+On a fixed support E[s] = 0 and ``E[cs]`` is the gradient g.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.mathematics.draws import Baselines
+from harness.mathematics.truth.bounded import Bounded, FloatArray
+from harness.mathematics.truth.moments import LeafMoments, Moments
+from harness.vocabulary.errors import TruthRefused
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a variance is asked for: all moments, the leaf and its moments, N, pilot baselines and options."""
+
+    moments: Moments
+    name: str
+    leaf: LeafMoments
+    samples: int
+    baselines: Baselines | None
+    options: Mapping[str, Any]
+
+
+Formula = Callable[[Case], Bounded]
+
+
+def fixed_baseline(case: Case, baseline: FloatArray | float) -> Bounded:
+    """``A(b)``"""
+    leaf, offset = case.leaf, case.moments.mean - baseline
+    second = leaf.ccss + offset * leaf.css * 2.0 + offset.square() * leaf.ss
+    return second - (leaf.cs + offset * leaf.s).square()
+
+
+def recorded(case: Case) -> Baselines:
+    """The pilot's baselines.
+
+    Raises: TruthRefused where none were recorded.
+    """
+    if case.baselines is None:
+        raise TruthRefused("the variance depends on a baseline, and none was recorded")
+    return case.baselines
+
+
+def score_mean_zero(case: Case) -> None:
+    """Raises: TruthRefused where ``E[s] ≠ 0``."""
+    if case.moments.moving:
+        raise TruthRefused("the support depends on the parameters, and the formula assumes a score with mean zero")
+
+
+def score_function(case: Case) -> Bounded:
+    """``A(0)/N``"""
+    return fixed_baseline(case, 0.0) * (1 / case.samples)
+
+
+def score_function_baseline(case: Case) -> Bounded:
+    """``A(b)/N`` at the recorded b."""
+    return fixed_baseline(case, float(recorded(case).mean)) * (1 / case.samples)
+
+
+def score_function_optimal_baseline(case: Case) -> Bounded:
+    """``A(b)/N`` at the recorded b of each scalar of θ."""
+    b = np.asarray(recorded(case).optimal[case.name].detach().cpu().double().numpy())
+    return fixed_baseline(case, b.reshape(case.leaf.s.value.shape)) * (1 / case.samples)
+
+
+def score_function_leave_one_out(case: Case) -> Bounded:
+    """``A(E f)/N + (Var f · E s² + g²)/(N(N−1))``
+
+    Terms of one estimate are correlated only through pairs: ``Cov = g²/(N−1)²``, and each has variance
+    ``A(E f) + Var f · E s²/(N−1)``.
+    """
+    score_mean_zero(case)
+    if case.samples < 2:
+        raise TruthRefused(f"leave-one-out needs at least 2 samples, got {case.samples}")
+    n, leaf = case.samples, case.leaf
+    pairs = case.moments.variance * leaf.ss + leaf.cs.square()
+    return (leaf.ccss - leaf.cs.square()) * (1 / n) + pairs * (1 / (n * (n - 1)))
+
+
+def score_function_moving_average(case: Case) -> Bounded:
+    """Stationary: ``A(E f)/N + (1−δ)/(1+δ) · Var f · E s²/N²``, as ``Var b = (1−δ)/(1+δ) · Var f/N``."""
+    score_mean_zero(case)
+    n, decay, leaf = case.samples, float(case.options["decay"]), case.leaf
+    spread = case.moments.variance * leaf.ss * ((1 - decay) / (1 + decay) / n**2)
+    return (leaf.ccss - leaf.cs.square()) * (1 / n) + spread
+
+
+def reparameterized(case: Case) -> Bounded:
+    """``Var[∇f · ∂z/∂θ]/N``"""
+    if case.leaf.path_variance is None:
+        raise TruthRefused(case.leaf.path_reason)
+    return case.leaf.path_variance * (1 / case.samples)
+
+
+#: target of an estimator → its variance
+VARIANCES: dict[str, Formula] = {
+    "score_function": score_function,
+    "score_function_baseline": score_function_baseline,
+    "score_function_leave_one_out": score_function_leave_one_out,
+    "score_function_optimal_baseline": score_function_optimal_baseline,
+    "score_function_moving_average": score_function_moving_average,
+    "reparameterized": reparameterized,
+}
+
+
+def natural_scale(case: Case, target: str) -> Bounded:
+    """The second moment that a variance is the small difference of, so that rounding of it is not held against 0.
+
+    A cost far from 0 adds a hundred-millionth of its square: its own rounding.
+    """
+    leaf, moments = case.leaf, case.moments
+    if target == "reparameterized" and leaf.path_mean is not None and leaf.path_variance is not None:
+        return (leaf.path_mean.square() + leaf.path_variance) * (1 / case.samples)
+    spread = moments.variance + moments.mean.square() * 1e-8
+    return (leaf.ccss + spread * leaf.ss) * (1 / case.samples)

@@ -1,0 +1,144 @@
+"""The moments of cost and score that every variance is made of, centred about the mean cost.
+
+With ``c = f − E f``, s the score of one scalar of θ and p its path derivative ``∇f · ∂z/∂θ``:
+``Var f, E[s], E[cs], E[s²], E[cs²], E[c²s²], E[p], Var p``. Products are formed from logarithms, so that no factor
+overflows where the density makes up for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from harness.mathematics.truth.bounded import Bounded, FloatArray, bounded
+from harness.vocabulary.errors import TruthRefused
+
+#: relative rounding of a sum of products of densities, costs and scores
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class LeafMoments:
+    """Of one leaf, each of the leaf's shape. ``path_reason`` says why there are no path moments."""
+
+    gradient: Bounded
+    s: Bounded
+    cs: Bounded
+    ss: Bounded
+    css: Bounded
+    ccss: Bounded
+    path_mean: Bounded | None = None
+    path_variance: Bounded | None = None
+    path_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of a unit or of a whole problem. ``mean``, ``variance``: of f. ``moving``: the support depends on θ."""
+
+    mean: Bounded
+    variance: Bounded
+    leaves: Mapping[str, LeafMoments]
+    method: str
+    moving: bool = False
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Points of a sum or an integral: log weight and f less its centre [m], scores [m, P], paths less theirs [m, Q]."""
+
+    log_weight: FloatArray
+    f: FloatArray
+    s: FloatArray
+    p: FloatArray
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Plain sums over nodes of ``w · {1, f, f², s, fs, s², fs², f²s², p, p²}`` about the nodes' own centres."""
+
+    one: Bounded
+    f: Bounded
+    ff: Bounded
+    s: Bounded
+    fs: Bounded
+    ss: Bounded
+    fss: Bounded
+    ffss: Bounded
+    p: Bounded
+    pp: Bounded
+
+
+def products(nodes: Nodes) -> tuple[FloatArray, FloatArray]:
+    """log |·| and sign of all products at all nodes, [m, C] each, in the order of ``Raw``."""
+    with np.errstate(divide="ignore"):
+        f, s, p = (np.log(np.abs(x)) for x in (nodes.f[:, None], nodes.s, nodes.p))
+    sign_f, sign_s, sign_p = np.sign(nodes.f)[:, None], np.sign(nodes.s), np.sign(nodes.p)
+    one = np.zeros_like(f)
+    logs = np.concatenate([one, f, 2 * f, s, f + s, 2 * s, f + 2 * s, 2 * f + 2 * s, p, 2 * p], axis=1)
+    positive, each, path = np.ones_like(f), np.ones_like(s), np.ones_like(p)
+    signs = np.concatenate(
+        [positive, sign_f, positive, sign_s, sign_f * sign_s, each, sign_f * each, each, sign_p, path], axis=1
+    )
+    return logs + nodes.log_weight[:, None], signs
+
+
+def split(values: Bounded, entries: int, paths: int) -> Raw:
+    """Sums [C] in the order of ``products`` by name."""
+    widths = [1, 1, 1, *[entries] * 5, paths, paths]
+    edges = np.cumsum([0, *widths])
+    parts = [values[int(a) : int(b)] for a, b in pairwise(edges)]
+    return Raw(*(part[0] for part in parts[:3]), *parts[3:])
+
+
+@dataclass(frozen=True)
+class Centred:
+    """What ``Raw`` becomes about the mean cost; score moments [P], path moments [Q]."""
+
+    mean: Bounded
+    variance: Bounded
+    s: Bounded
+    cs: Bounded
+    ss: Bounded
+    css: Bounded
+    ccss: Bounded
+    path_mean: Bounded
+    path_variance: Bounded
+
+
+def centred(raw: Raw, centre: float, path_centres: FloatArray) -> Centred:
+    """Move the origin of f from ``centre`` to its mean, which is no more than about a standard deviation away."""
+    shift = raw.f
+    return Centred(
+        mean=shift + centre,
+        variance=raw.ff - shift.square(),
+        s=raw.s,
+        cs=raw.fs - shift * raw.s,
+        ss=raw.ss,
+        css=raw.fss - shift * raw.ss,
+        ccss=raw.ffss - shift * raw.fss * 2.0 + shift.square() * raw.ss,
+        path_mean=raw.p + path_centres,
+        path_variance=raw.pp - raw.p.square(),
+    )
+
+
+def checked(raw: Raw, moving: bool) -> None:
+    """The density must have mass 1 and, on a fixed support, the score mean 0.
+
+    Raises: TruthRefused where they do not, or where the mean cost is infinite.
+    """
+    if not abs(float(raw.one.value) - 1) <= 1e-6:
+        raise TruthRefused(f"the density sums to {float(raw.one.value):.6g} over its support, expected 1")
+    if not np.isfinite(raw.f.value):
+        raise TruthRefused("E f does not exist")
+    off = np.abs(raw.s.value) > raw.s.error + 1e-6 * np.sqrt(raw.ss.value)
+    if not moving and bool(off.any()):
+        raise TruthRefused("the score does not have mean zero, though the support does not depend on the parameters")
+
+
+def zero_like(moment: Bounded) -> Bounded:
+    """Exactly zero: what ``E[s]`` is on a fixed support."""
+    return bounded(np.zeros_like(moment.value))

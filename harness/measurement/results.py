@@ -1,0 +1,188 @@
+"""From blocks to records: every number of a row that one cell can tell by itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.mathematics.estimators import Estimator, Setting
+from harness.mathematics.estimators.reparameterized import kernel_error
+from harness.mathematics.truth import Exact, Truth
+from harness.measurement.sampling import Situation
+from harness.measurement.timing import Timing
+from harness.statistics import intervals
+from harness.statistics.bias import bias_against
+from harness.statistics.blocks import Array, Blocks
+from harness.vocabulary.cells import SCHEMA_VERSION, Cell, compact_json
+from harness.vocabulary.errors import TruthRefused
+from harness.vocabulary.records import Record, Status
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known exactly about one parameter of a cell, and why where it is not."""
+
+    gradient: Exact | None
+    variance: Exact | None
+    method: str
+
+
+def identity_columns(cell: Cell, device: str, estimator: Estimator | None = None) -> dict[str, Any]:
+    """The columns that name a row, but for its parameter."""
+    problem = cell.problem
+    q, f = problem.distribution, problem.objective
+    constants = {**q.constants, **({"categories": q.categories} if q.categories is not None else {})}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "distribution": q.name,
+        "objective": f.name,
+        "dimension": problem.dimension,
+        "estimator": cell.estimator.name,
+        "samples": cell.samples,
+        "device": device,
+        "dtype": problem.dtype,
+        "seed": problem.seed,
+        "distribution_parameters": compact_json({**q.parameters, **constants}),
+        "objective_parameters": compact_json(dict(f.options)),
+        "estimator_parameters": compact_json(dict(cell.estimator.options if estimator is None else estimator.options)),
+    }
+
+
+def blank_record(cell: Cell, device: str, parameter: str, status: Status, reason: str) -> Record:
+    """A row without numbers: what was not run, and why."""
+    return Record(**identity_columns(cell, device), parameter=parameter, status=status, reason=reason)
+
+
+def known(truth: Truth | None, refusal: str, leaf: str, estimator: Estimator, situation: Situation) -> Known:
+    """Ask the truth for the gradient and for this estimator's variance."""
+    if truth is None:
+        return Known(None, None, f"no exact gradient: {refusal}")
+    gradient = truth.gradient(leaf)
+    try:
+        variance = truth.variance(leaf, estimator, situation.samples, situation.baselines)
+    except TruthRefused as refused:
+        return Known(gradient, None, f"{gradient.method}; no exact variance: {refused}")
+    return Known(gradient, variance, variance.method)
+
+
+def record_of(
+    cell: Cell, leaf: str, estimator: Estimator, situation: Situation, blocks: Blocks, facts: Known
+) -> Record:
+    """The row of one parameter, without timing and without ratios."""
+    setting = Setting(situation.family, situation.objective, situation.samples)
+    measured = Record(
+        **identity_columns(cell, situation.device, estimator),
+        parameter=leaf,
+        status="ok",
+        replicates=blocks.replicates,
+        blocks=blocks.count,
+        gradient=float(blocks.mean.mean()),
+        gradient_se=float(blocks.mean.std(ddof=1)) / math.sqrt(blocks.count),
+        expected_bias=estimator.expected_bias(setting),
+        exact_method=facts.method,
+        baseline=recorded_baseline(estimator, situation, leaf),
+        evaluations=situation.samples,
+        pilot_evaluations=estimator.pilot_evaluations(situation.samples, situation.baselines),
+    )
+    if not blocks.finite:
+        return replace(measured, status="diverged", reason="some gradient estimates are not finite (overflow or NaN)")
+    return with_truth(with_variance(measured, blocks, cell, facts), blocks, facts, estimator, situation)
+
+
+def with_variance(record: Record, blocks: Blocks, cell: Cell, facts: Known) -> Record:
+    """Variance, its interval, kurtosis and what they say about the status."""
+    interval = intervals.variance_interval(blocks)
+    reached = intervals.half_width(interval)
+    status, reason = judged(interval.value, reached, cell, facts)
+    return replace(
+        record,
+        status=status,
+        reason=reason,
+        variance=interval.value,
+        variance_low=interval.low,
+        variance_high=interval.high,
+        precision_reached=reached,
+        kurtosis=intervals.effective_kurtosis(blocks),
+        tail_flag=intervals.tail_flag(blocks),
+    )
+
+
+def judged(variance: float, reached: float, cell: Cell, facts: Known) -> tuple[Status, str]:
+    """``ok`` or ``imprecise``: a variance of 0 is believed only where the exact one is 0 too."""
+    exact = None if facts.variance is None else float(facts.variance.value.mean())
+    if exact is not None and math.isinf(exact):
+        return "diverged", f"the exact variance is infinite ({facts.method}); the number is that of this sample alone"
+    if variance == 0:
+        if exact is not None and exact <= float(facts.variance.error.mean() if facts.variance else 0.0):
+            return "ok", ""
+        wanted = "is not known" if exact is None else f"is {exact:.3g}"
+        return "imprecise", f"no two replicates differed, but the exact variance {wanted}"
+    if cell.policy.replicates is None and reached > cell.policy.precision:
+        return "imprecise", f"half-width {reached:.3g} reached, {cell.policy.precision:g} wanted"
+    return "ok", ""
+
+
+def with_truth(record: Record, blocks: Blocks, facts: Known, estimator: Estimator, situation: Situation) -> Record:
+    """Exact values, bias and mean squared error, where the gradient is known."""
+    if facts.variance is not None:
+        record = replace(
+            record,
+            exact_variance=float(facts.variance.value.mean()),
+            exact_variance_error=float(facts.variance.error.mean())
+            + 2 * kernel_error(estimator.target, situation.family) * float(facts.variance.value.mean()),
+        )
+    if facts.gradient is None:
+        return record
+    truth = facts.gradient.value.reshape(-1)
+    bias = bias_against(blocks, truth, tolerance(blocks, facts.gradient, record.variance, estimator, situation))
+    return replace(
+        record,
+        exact_gradient=float(truth.mean()),
+        exact_gradient_error=float(np.max(facts.gradient.error)),
+        bias_z=bias.z,
+        bias_df=bias.degrees,
+        bias_coordinates=bias.coordinates,
+        detectable_bias=bias.detectable,
+        bias_squared=bias.squared,
+        mean_squared_error=record.variance + bias.squared,
+    )
+
+
+def tolerance(blocks: Blocks, gradient: Exact, variance: float, estimator: Estimator, situation: Situation) -> Array:
+    """What a mean may differ from the truth by without a bias: oracle error, rounding, torch's own implicit kernels.
+
+    Rounding and kernel errors are relative to the size of one sample's gradient, ``√(N·Var + g²)``.
+    """
+    size = np.sqrt(situation.samples * variance + np.square(blocks.center))
+    relative = 4 * torch.finfo(situation.dtype).eps + kernel_error(estimator.target, situation.family)
+    return gradient.error.reshape(-1) + relative * size
+
+
+def recorded_baseline(estimator: Estimator, situation: Situation, leaf: str) -> float:
+    """b averaged over coordinates and data points, for estimators that take one from the pilot."""
+    if situation.baselines is None or estimator.method.baseline is None:
+        return math.nan
+    values = situation.baselines.mean if estimator.method.baseline == "mean" else situation.baselines.optimal[leaf]
+    return float(values.double().mean())
+
+
+def with_timing(record: Record, timing: Timing) -> Record:
+    """Seconds, and what a unit of accuracy costs in them."""
+    return replace(
+        record,
+        seconds=timing.seconds,
+        seconds_iqr=timing.seconds_iqr,
+        seconds_amortized=timing.seconds_amortized,
+        work_normalized_variance=record.variance * timing.seconds,
+        work_normalized_variance_amortized=record.variance * timing.seconds_amortized,
+    )
+
+
+def variances(blocks: Mapping[str, Blocks]) -> dict[str, tuple[float, ...]]:
+    """Block variances by parameter, as plain numbers."""
+    return {leaf: tuple(b.variance.tolist()) for leaf, b in blocks.items()}

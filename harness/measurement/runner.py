@@ -1,0 +1,176 @@
+"""Measure one job: a problem with its estimators and sample counts → one result per cell.
+
+Nothing here writes a file or knows of a config; results are handed out cell by cell, so that whoever stores them loses
+nothing when the job is interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from harness.mathematics.draws import Baselines
+from harness.mathematics.estimators import Estimator, Setting, make_estimator
+from harness.mathematics.families import Family, make_family
+from harness.mathematics.objectives import Objective, make_objective
+from harness.mathematics.pilot import pilot_baselines
+from harness.mathematics.truth import Truth, truth_of
+from harness.measurement.isolation import is_available, isolated, resolve_device
+from harness.measurement.results import blank_record, known, record_of, variances, with_timing
+from harness.measurement.sampling import Plan, Sampler, Situation, plan_blocks
+from harness.measurement.timing import time_estimate
+from harness.statistics.blocks import Blocks
+from harness.vocabulary.cells import MINIMUM_BLOCKS, Cell, Job, Policy
+from harness.vocabulary.errors import TruthRefused
+from harness.vocabulary.records import Record
+from harness.vocabulary.results import CellResult
+from harness.vocabulary.seeds import problem_key
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A problem made concrete: q, f, its truth, and where it is computed."""
+
+    family: Family
+    objective: Objective
+    truth: Truth | None
+    refusal: str
+    device: str
+    dtype: torch.dtype
+    key: str
+
+
+def check_job(job: Job) -> None:
+    """Build everything that a job names once, without measuring. Raises: ConfigurationError."""
+    family = make_family(job.problem.distribution, job.problem.dimension)
+    make_objective(job.problem.objective, family)
+    for spec in job.estimators:
+        make_estimator(spec)
+
+
+def measure(job: Job, cells: Sequence[tuple[str, Cell]]) -> Iterator[CellResult]:
+    """Measure the given cells of a job, each under its address; one sample count at a time, cheapest first.
+
+    Raises: ConfigurationError for a job that cannot be built. A failing cell is a result, not an exception.
+    """
+    device = resolve_device(job.problem.device)
+    if not is_available(device):
+        for address, cell in cells:
+            yield unavailable(address, cell, device)
+        return
+    with isolated(device):
+        problem = prepare(job, device)
+        baselines: Baselines | None = None
+        for samples in sorted({cell.samples for _, cell in cells}):
+            group = {address: cell for address, cell in cells if cell.samples == samples}
+            estimators = {address: make_estimator(cell.estimator) for address, cell in group.items()}
+            runnable, refused = split(problem, group, estimators)
+            yield from refused
+            baselines = baselines or pilot_for(problem, list(estimators.values()))
+            situation = Situation(
+                problem.family, problem.objective, samples, problem.dtype, device, problem.key, baselines
+            )
+            yield from measure_group(problem, situation, group, {a: estimators[a] for a in runnable}, job.policy)
+
+
+def prepare(job: Job, device: str) -> Prepared:
+    """q, f and their truth."""
+    family = make_family(job.problem.distribution, job.problem.dimension)
+    objective = make_objective(job.problem.objective, family)
+    truth, refusal = None, ""
+    try:
+        truth = truth_of(family, objective)
+    except TruthRefused as refused:
+        refusal = str(refused)
+    dtype = getattr(torch, job.problem.dtype)
+    return Prepared(family, objective, truth, refusal, device, dtype, problem_key(job.problem))
+
+
+def unavailable(address: str, cell: Cell, device: str) -> CellResult:
+    """Rows for a device that this machine does not have."""
+    family = make_family(cell.problem.distribution, cell.problem.dimension)
+    reason = f"device {device} is not on this machine"
+    rows = tuple(blank_record(cell, device, leaf.name, "unavailable", reason) for leaf in family.leaves)
+    return CellResult(address, rows, final=False)
+
+
+def split(
+    problem: Prepared, group: dict[str, Cell], estimators: dict[str, Estimator]
+) -> tuple[list[str], list[CellResult]]:
+    """Addresses that can be run, and rows with a reason for those that cannot."""
+    runnable, refused = [], []
+    for address, cell in group.items():
+        reason = estimators[address].refusal(Setting(problem.family, problem.objective, cell.samples))
+        if reason is None:
+            runnable.append(address)
+        else:
+            leaves = problem.family.leaves
+            rows = [blank_record(cell, problem.device, leaf.name, "not_applicable", reason) for leaf in leaves]
+            refused.append(CellResult(address, tuple(rows)))
+    return runnable, refused
+
+
+def pilot_for(problem: Prepared, estimators: Sequence[Estimator]) -> Baselines | None:
+    """The problem's baselines, if any estimator asks for one."""
+    wanted = {e.method.baseline for e in estimators} - {None}
+    if not wanted:
+        return None
+    return pilot_baselines(
+        problem.family, problem.objective, problem.key, problem.dtype, problem.device, optimal="optimal" in wanted
+    )
+
+
+def measure_group(
+    problem: Prepared, situation: Situation, group: dict[str, Cell], estimators: dict[str, Estimator], policy: Policy
+) -> Iterator[CellResult]:
+    """All estimators at one N: plan R from a pilot, measure fresh blocks on common draws, then time each on its own."""
+    if not estimators:
+        return
+    deadline = time.perf_counter() + policy.budget_seconds * len(estimators)
+    plan = plan_blocks(situation, estimators, policy, deadline)
+    sampler = Sampler(situation, "measure", plan.rows)
+    sampler.extend(estimators, plan.blocks, deadline, MINIMUM_BLOCKS)
+    failures = {**plan.failures, **sampler.failures}
+    for address, estimator in estimators.items():
+        cell = group[address]
+        if address in failures:
+            yield failed(address, cell, problem, failures[address])
+            continue
+        blocks = {leaf: a.result() for leaf, a in sampler.accumulators[address].items()}
+        cut = sampler.count(address) < plan.blocks[address] or plan.out_of_time
+        yield finished(address, cell, estimator, problem, situation, blocks, cut=cut, plan=plan)
+
+
+def failed(address: str, cell: Cell, problem: Prepared, trace: str) -> CellResult:
+    """Rows of a cell that raised, with its traceback."""
+    leaves = problem.family.leaves
+    return CellResult(
+        address, tuple(blank_record(cell, problem.device, leaf.name, "failed", trace) for leaf in leaves), final=False
+    )
+
+
+def finished(
+    address: str,
+    cell: Cell,
+    estimator: Estimator,
+    problem: Prepared,
+    situation: Situation,
+    blocks: dict[str, Blocks],
+    *,
+    cut: bool,
+    plan: Plan,
+) -> CellResult:
+    """Rows of a cell that was measured, timing included."""
+    timing = time_estimate(situation, estimator, cell.policy.timing_seconds)
+    records: list[Record] = []
+    for leaf, measured in blocks.items():
+        facts = known(problem.truth, problem.refusal, leaf, estimator, situation)
+        record = with_timing(record_of(cell, leaf, estimator, situation, measured, facts), timing)
+        if cut and record.status in ("ok", "imprecise"):
+            seconds = cell.policy.budget_seconds
+            record = replace(record, status="imprecise", reason=f"clock: budget_seconds={seconds:g} was over")
+        records.append(record)
+    return CellResult(address, tuple(records), plan.rows, variances(blocks), final=not cut)

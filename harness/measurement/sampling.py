@@ -1,0 +1,161 @@
+"""Blocks of gradients: how large a block is, how many of them a cell needs, and the loop that fills them."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from harness.mathematics.draws import Baselines, Draw, seed_generator
+from harness.mathematics.estimators import Estimator
+from harness.mathematics.families import Family
+from harness.mathematics.gradients import block_gradients
+from harness.mathematics.objectives import Objective
+from harness.statistics.blocks import Accumulator
+from harness.statistics.intervals import blocks_needed
+from harness.vocabulary.cells import MINIMUM_BLOCKS, MINIMUM_REPLICATES, Policy
+from harness.vocabulary.seeds import Purpose, seed_of
+
+#: Coordinates drawn in one block, by dtype: a block and its graph stay inside a core's second-level cache.
+BLOCK_COORDINATES = {torch.float32: 2**14, torch.float64: 2**13}
+MINIMUM_ROWS = MINIMUM_REPLICATES // MINIMUM_BLOCKS
+PILOT_BLOCKS = 16
+PILOT_GROWTH = 4
+LARGEST_PILOT = 256
+#: The pilot aims below the target, so that its own noise rarely leaves the measurement above it.
+SAFETY = 0.75
+
+
+def block_rows(samples: int, coordinates: int, dtype: torch.dtype) -> int:
+    """Replicates in one block: a function of (N, D, dtype) alone, so that bytes are the same anywhere."""
+    return max(MINIMUM_ROWS, BLOCK_COORDINATES[dtype] // (samples * coordinates))
+
+
+def fixed_blocks(replicates: int, rows: int) -> tuple[int, int]:
+    """(blocks, rows) for a given R: at least 64 blocks, R rounded up to whole ones.
+
+    >>> fixed_blocks(4096, 16384), fixed_blocks(5000, 16384), fixed_blocks(2**20, 512)
+    ((64, 64), (64, 79), (2048, 512))
+    """
+    rows = min(rows, -(-replicates // MINIMUM_BLOCKS))
+    return -(-replicates // rows), rows
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A problem at one N, ready to be sampled: what every block of it shares."""
+
+    family: Family
+    objective: Objective
+    samples: int
+    dtype: torch.dtype
+    device: str
+    key: str
+    baselines: Baselines | None
+
+    def draw(self, purpose: Purpose, block: int, rows: int, *, differentiable: bool, grad: bool = True) -> Draw:
+        """One block under its own seed."""
+        seed = seed_of(purpose, self.key, self.samples, block)
+        theta = self.family.rows(rows, self.dtype, self.device, grad=grad)
+        seed_generator(self.device, seed)
+        return Draw(self.family, self.objective, self.samples, theta, seed, differentiable, self.baselines)
+
+    @property
+    def rows(self) -> int:
+        """Standard block size here."""
+        return block_rows(self.samples, self.family.coordinates, self.dtype)
+
+
+@dataclass
+class Sampler:
+    """Fills accumulators block by block for the estimators of one situation; all of them see the same draws.
+
+    ``failures``: estimator → traceback; a failing estimator drops out and costs nobody else anything.
+    """
+
+    situation: Situation
+    purpose: Purpose
+    rows: int
+    accumulators: dict[str, dict[str, Accumulator]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    out_of_time: bool = False
+
+    def extend(self, estimators: Mapping[str, Estimator], stop: Mapping[str, int], deadline: float, floor: int) -> None:
+        """Measure each estimator up to its number of blocks ``stop``; past ``floor`` blocks the clock may end it."""
+        start = min((self.count(name) for name in stop if name not in self.failures), default=0)
+        for block in range(start, max(stop.values(), default=0)):
+            active = {n: estimators[n] for n in stop if self.count(n) <= block < stop[n] and n not in self.failures}
+            if not active:
+                continue
+            if block >= floor and time.perf_counter() > deadline:
+                self.out_of_time = True
+                return
+            self.one_block(block, active)
+
+    def one_block(self, block: int, active: Mapping[str, Estimator]) -> None:
+        """Draw once, differentiate for each estimator."""
+        needs_path = any(e.method.needs_path for e in active.values())
+        try:
+            draw = self.situation.draw(self.purpose, block, self.rows, differentiable=needs_path)
+        except Exception:
+            self.failures.update(dict.fromkeys(active, traceback.format_exc()))
+            return
+        for name, estimator in active.items():
+            try:
+                for leaf, gradient in block_gradients(draw, estimator).items():
+                    leaves = self.accumulators.setdefault(name, {})
+                    leaves.setdefault(leaf, Accumulator(self.rows)).add(gradient)
+            except Exception:
+                self.failures[name] = traceback.format_exc()
+
+    def count(self, name: str) -> int:
+        """Blocks gathered so far for one estimator."""
+        return min((a.count for a in self.accumulators.get(name, {}).values()), default=0)
+
+    def needed(self, name: str, precision: float) -> int:
+        """Blocks that the worst parameter of an estimator needs for ``precision``, judged from what was gathered."""
+        wanted = []
+        for accumulator in self.accumulators[name].values():
+            variance = accumulator.result().variance
+            wanted.append(blocks_needed(variance, SAFETY * precision) if bool((variance < float("inf")).all()) else 0)
+        return max(wanted, default=0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many fresh blocks each estimator gets, of how many rows, and what the pilot met on the way."""
+
+    blocks: dict[str, int]
+    rows: int
+    failures: dict[str, str] = field(default_factory=dict)
+    out_of_time: bool = False
+
+
+def plan_blocks(situation: Situation, estimators: Mapping[str, Estimator], policy: Policy, deadline: float) -> Plan:
+    """Decide R from a pilot whose blocks are never reported, or take the R that is given.
+
+    Deciding on some draws and reporting others keeps the interval unbiased by the decision. The pilot itself grows
+    while it predicts a measurement more than four times its own size.
+    """
+    rows = situation.rows
+    if policy.replicates is not None:
+        blocks, rows = fixed_blocks(policy.replicates, rows)
+        return Plan(dict.fromkeys(estimators, blocks), rows)
+    affordable = max(MINIMUM_BLOCKS, policy.budget_draws // (rows * situation.samples * situation.family.coordinates))
+    pilot = Sampler(situation, "pilot", rows)
+    stop = dict.fromkeys(estimators, PILOT_BLOCKS)
+    while stop:
+        pilot.extend(estimators, stop, deadline, PILOT_BLOCKS)
+        alive = [name for name in stop if name not in pilot.failures and not pilot.out_of_time]
+        hungry = [n for n in alive if pilot.needed(n, policy.precision) > PILOT_GROWTH * pilot.count(n)]
+        larger = {n: min(PILOT_GROWTH * pilot.count(n), LARGEST_PILOT, affordable // 2) for n in hungry}
+        stop = {n: larger[n] for n in hungry if larger[n] > pilot.count(n)}
+    blocks_of = {}
+    for name in estimators:
+        if name not in pilot.failures:
+            wanted = max(MINIMUM_BLOCKS, pilot.needed(name, policy.precision))
+            blocks_of[name] = min(wanted, max(MINIMUM_BLOCKS, affordable - pilot.count(name)))
+    return Plan(blocks_of, rows, pilot.failures, pilot.out_of_time)

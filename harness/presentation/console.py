@@ -1,0 +1,136 @@
+"""The readable table that ``python -m harness`` ends with: every row of a small run, a summary of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from harness.judgement.bias import VERDICTS
+from harness.presentation.collect import collect
+from harness.presentation.labels import ORACLE_MARK, options_of
+from harness.presentation.numbers import interval, number, plural, seconds, with_error
+from harness.vocabulary.records import STATUSES
+
+MOST_ROWS = 40
+WIDTH = 120
+FULL_HEADERS = ("", "gradient ± SE", "exact", "bias", "variance [95 %]", "exact", "relative", "time")
+ORACLE_NOTE = f"{ORACLE_MARK} oracle baseline: its b comes from a pilot of the same problem, not counted in the time"
+
+
+def print_table(folder: Path) -> None:
+    """Print the records of one folder. Raises: StorageError."""
+    frame = collect([folder]).frame
+    print("\n".join(full(frame) if len(frame) <= MOST_ROWS else summary(frame)))
+    print(statuses(frame))
+
+
+def full(frame: pd.DataFrame) -> list[str]:
+    """Every row, grouped by problem, N and parameter."""
+    widths = column_widths([FULL_HEADERS, *(full_row(row) for _, row in frame.iterrows() if runs(row))])
+    lines: list[str] = []
+    for _, problem in frame.groupby(["q", "f", "dimension"], sort=False):
+        lines += [title(problem.iloc[0]), ""]
+        for (samples, parameter), group in problem.groupby(["samples", "parameter"], sort=False):
+            heading = (f"∇{parameter}, N = {samples}", *FULL_HEADERS[1:])
+            lines.append(aligned(heading, widths))
+            lines += [line_of(row, widths) for _, row in group.iterrows()]
+            lines.append("")
+    if frame["method"].str.contains(ORACLE_MARK).any():
+        lines += [ORACLE_NOTE, ""]
+    return lines
+
+
+def title(row: pd.Series) -> str:
+    """``normal × quadratic, D = 10 (loc = 1, scale = 1; k = 0.45; cpu, float32, seed 0)``."""
+    options = [options_of(row["distribution_parameters"]), options_of(row["objective_parameters"])]
+    where = f"{row['device']}, {row['dtype']}, seed {row['seed']}"
+    return f"{row['q']} × {row['f']}, D = {row['dimension']} ({'; '.join([o for o in options if o] + [where])})"
+
+
+def runs(row: pd.Series) -> bool:
+    """Whether a row has numbers to show."""
+    return row["status"] in ("ok", "imprecise")
+
+
+def full_row(row: pd.Series) -> tuple[str, ...]:
+    """The columns of one measured row."""
+    return (
+        f"  {row['method']}",
+        with_error(row["gradient"], row["gradient_se"]),
+        number(row["exact_gradient"]),
+        row["verdict"] + ("!" if row["surprise"] else ""),
+        interval(row["variance"], row["variance_low"], row["variance_high"]),
+        number(row["exact_variance"]),
+        number(row["relative_variance"]),
+        seconds(row["seconds"]),
+    )
+
+
+def line_of(row: pd.Series, widths: Sequence[int]) -> str:
+    """One row; instead of numbers, why there are none."""
+    if not runs(row):
+        reason = row["reason"].strip().splitlines()[-1] if row["reason"].strip() else "no reason recorded"
+        return cut(f"{'  ' + row['method']:<{widths[0]}}  {row['status']}: {reason}")
+    note = "" if row["status"] == "ok" else f"  {row['status']}"
+    return aligned(full_row(row), widths) + note
+
+
+def summary(frame: pd.DataFrame) -> list[str]:
+    """Per problem and dimension: range over N and θ of the relative variance, raw and with a mean baseline."""
+    ratios = ("raw ÷ reparameterized", f"baseline{ORACLE_MARK} ÷ reparam.")
+    rows = [("", "D", *ratios, "rows", "ok", "biased", "cannot tell")]
+    for (q, f, dimension), group in frame.groupby(["q", "f", "dimension"], sort=False):
+        rows.append((
+            f"{q} × {f}",
+            str(dimension),
+            span(group, "score_function"),
+            span(group, "score_function_baseline"),
+            str(len(group)),
+            str(int((group["status"] == "ok").sum())),
+            str(int((group["verdict"] == "biased").sum())),
+            str(int((group["verdict"] == "cannot tell").sum())),
+        ))  # fmt: skip
+    widths = column_widths(rows)
+    lines = ["relative variance, smallest … largest over N and parameters", ""]
+    return lines + [aligned(row, widths) for row in rows] + ["", ORACLE_NOTE, ""]
+
+
+def span(group: pd.DataFrame, estimator: str) -> str:
+    """``66 … 82``."""
+    values = group.loc[group["estimator"] == estimator, "relative_variance"].dropna()
+    if values.empty:
+        return number(float("nan"))
+    low, high = number(values.min()), number(values.max())
+    return low if low == high else f"{low} … {high}"
+
+
+def statuses(frame: pd.DataFrame) -> str:
+    """How many rows of each status and verdict; surprises named."""
+    count = frame["status"].value_counts()
+    verdict = frame["verdict"].value_counts()
+    lines = [
+        f"{plural(len(frame), 'row')}: " + ", ".join(f"{count[s]} {s}" for s in STATUSES if s in count),
+        "bias: " + ", ".join(f"{verdict[v]} {v}" for v in VERDICTS if v in verdict),
+    ]
+    surprises = int(frame["surprise"].sum())
+    if surprises:
+        lines.append(f"declared unbiased, found biased (marked !): {plural(surprises, 'row')}")
+    return "\n".join(lines)
+
+
+def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The widest entry of each column."""
+    return [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+
+def aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    """First column to the left, the others to the right, two spaces between."""
+    cells = [f"{row[0]:<{widths[0]}}", *(f"{text:>{width}}" for text, width in zip(row[1:], widths[1:], strict=True))]
+    return "  ".join(cells).rstrip()
+
+
+def cut(line: str) -> str:
+    """At most one terminal line."""
+    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"

@@ -1,0 +1,33 @@
+"""Figures of a report, each with its data as CSV beside it. A figure whose records are missing is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.presentation.collect import RecordSet
+from harness.presentation.figures.dimension import dimension_figure
+from harness.presentation.figures.samples import samples_figure
+from harness.presentation.figures.style import Drawing, Figure, save
+from harness.presentation.figures.work import work_figure
+
+__all__ = ["DRAWERS", "Drawing", "Figure", "draw_figures"]
+
+#: name → (how it is drawn, what the records need to have for it).
+DRAWERS = {
+    "dimension": (dimension_figure, "relative variances at two dimensions or more"),
+    "samples": (samples_figure, "variances at two values of N or more"),
+    "work": (work_figure, "timed rows with a positive variance"),
+}
+
+
+def draw_figures(records: RecordSet, place: Path) -> dict[str, Figure]:
+    """Draw what the records have data for into the folder ``place``; name → figure. Raises: StorageError."""
+    figures = {}
+    for name, (draw, _) in DRAWERS.items():
+        drawing = draw(records)
+        if drawing is None:
+            for suffix in (".png", ".csv"):
+                (place / name).with_suffix(suffix).unlink(missing_ok=True)
+        else:
+            figures[name] = save(drawing, place / f"{name}.png")
+    return figures

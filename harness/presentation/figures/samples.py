@@ -1,0 +1,117 @@
+"""Variance against the number of samples N, log–log: one small panel per family, the slope −1 beside it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from harness.judgement.relative import ONE_OVER_N
+from harness.presentation.collect import RecordSet, nearest
+from harness.presentation.figures.style import (
+    GREY,
+    Drawing,
+    first_parameters,
+    log_axes,
+    look,
+    main_objective,
+    method_words,
+    new_canvas,
+    styled,
+    unknown,
+    wrapped,
+)
+from harness.presentation.labels import method_order
+
+GUIDE = "slope −1"
+WANTED_DIMENSION, COLUMNS, MOST_PANELS = 10, 5, 20
+COLUMNS_OF_DATA = [
+    "q", "f", "dimension", "parameter", "estimator", "samples", "variance", "variance_low", "variance_high",
+    "exact_variance",
+]  # fmt: skip
+
+
+def samples_figure(records: RecordSet) -> Drawing | None:
+    """None where no family was measured at two values of N."""
+    rows = chosen(records.measured)
+    if rows.empty:
+        return None
+    problems = list(rows[["q", "f"]].drop_duplicates().itertuples(index=False, name=None))[:MOST_PANELS]
+    rows = rows[[(q, f) in problems for q, f in zip(rows["q"], rows["f"], strict=True)]]
+    columns = min(COLUMNS, len(problems))
+    lines = math.ceil(len(problems) / columns)
+    with styled():
+        canvas = new_canvas(max(6.0, 2.2 * columns), 1.9 * lines + 1.3)
+        grid = canvas.subplots(lines, columns, sharex=True, squeeze=False)
+        for axes, problem in zip(grid.flat, problems, strict=False):
+            panel(axes, rows[(rows["q"] == problem[0]) & (rows["f"] == problem[1])], unknown(rows["estimator"]))
+        for axes in grid.flat[len(problems) :]:
+            axes.set_visible(False)
+        for axes in grid.flat[max(0, len(problems) - columns) : len(problems)]:
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("samples N")
+        handles = {str(line.get_label()): line for axes in grid.flat for line in axes.get_lines()}
+        names = [*(n for m in method_order(rows) if (n := method_words(m)) in handles), GUIDE]
+        canvas.legend([handles[n] for n in names], names, loc="outside lower center", ncols=min(4, len(names)))
+        canvas.supylabel("variance of one estimate (units of gradient²)", fontsize=9)
+        canvas.suptitle(wrapped(finding(rows), 20 * columns + 20), fontsize=10.5, x=0.01, ha="left")
+    dimensions = ", ".join(map(str, sorted(rows["dimension"].unique())))
+    alt = f"Variance against N on logarithmic axes, one panel per family, D = {dimensions}. {finding(rows)}."
+    return Drawing(canvas, rows[COLUMNS_OF_DATA], alt, f"Variance of one estimate against N, D = {dimensions}.")
+
+
+def chosen(frame: pd.DataFrame) -> pd.DataFrame:
+    """Positive variances of the main objective, first parameter, one D per family, estimators with two N or more."""
+    frame = frame[frame["variance"].gt(0) & np.isfinite(frame["variance"])]
+    if frame.empty:
+        return frame
+    rows = first_parameters(frame[frame["objective"] == main_objective(frame)])
+    at = {q: nearest(sorted(g["dimension"].unique()), WANTED_DIMENSION) for q, g in rows.groupby("q", sort=False)}
+    rows = rows[rows["dimension"] == rows["q"].map(at)]
+    several = rows.groupby(["q", "f", "method"], sort=False)["samples"].transform("nunique") > 1
+    kept: pd.DataFrame = rows[several]
+    return kept
+
+
+def panel(axes: Axes, rows: pd.DataFrame, others: list[str]) -> None:
+    """One family."""
+    log_axes(axes)
+    label = rows.iloc[0]
+    axes.set_title(f"{label['q']}, ∇{label['parameter']}")
+    for _, group in rows.groupby("method", sort=False):
+        color, marker = look(group["estimator"].iloc[0], others)
+        name = method_words(group["method"].iloc[0])
+        axes.plot(group["samples"], group["variance"], color=color, marker=marker, label=name, alpha=0.9)
+    samples = np.array([rows["samples"].min(), rows["samples"].max()], dtype=float)
+    start = 0.45 * rows.loc[rows["samples"] == rows["samples"].min(), "variance"].min()
+    axes.plot(samples, start * samples[0] / samples, color=GREY, linestyle=":", label=GUIDE)
+
+
+def slopes(rows: pd.DataFrame) -> pd.Series:
+    """Log–log slope of variance in N per family and estimator, least squares."""
+    fitted = {
+        key: float(np.polyfit(np.log(group["samples"]), np.log(group["variance"]), 1)[0])
+        for key, group in rows.groupby(["q", "f", "estimator", "method"], sort=False)
+    }
+    return pd.Series(fitted, dtype=float)
+
+
+def finding(rows: pd.DataFrame) -> str:
+    """What the slopes say, for those that must be −1 and for the others."""
+    fitted = slopes(rows)
+    fixed = fitted[[key[2] in ONE_OVER_N for key in fitted.index]]
+    others = fitted[[key[2] not in ONE_OVER_N for key in fitted.index]]
+    families = len(rows[["q", "f"]].drop_duplicates())
+    parts = []
+    if len(fixed):
+        parts.append(f"Raw, fixed baselines and reparameterization: slopes {span(fixed)}")
+    if len(others):
+        parts.append(f"{'other estimators' if parts else 'Slopes'}: {span(others)}")
+    return "; ".join(parts) + (f" (law of the first: −1; {families} families)" if len(fixed) else "")
+
+
+def span(values: pd.Series) -> str:
+    """``−1.02 to −0.98``."""
+    return f"{values.min():.2f} to {values.max():.2f}".replace("-", "−")

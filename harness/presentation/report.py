@@ -1,0 +1,84 @@
+"""One markdown report over one or several record folders, from stored records and manifests alone.
+
+The same records give the same bytes, figures included, in whatever order their rows come.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.presentation.checks import agreement_section, bias_section, missing_section, precision_section
+from harness.presentation.collect import RecordSet, collect, shown_path
+from harness.presentation.cost import cost_section
+from harness.presentation.figures import DRAWERS, Figure, draw_figures
+from harness.presentation.markdown import document, figure
+from harness.presentation.overview import ESTIMAND, reference_section, run_section, verdict
+from harness.presentation.real_data import real_data_section
+from harness.presentation.spread import families_section, losses_section, objectives_section, scope
+from harness.storage.files import write_atomically
+
+
+def write_report(folders: Sequence[Path], output: Path) -> Path:
+    """Render the report to ``output`` and its figures to ``figures/<stem>/`` beside it; returns ``output``.
+
+    Raises: StorageError for records that cannot be read or a report that cannot be written.
+    """
+    records = collect(folders)
+    place = output.parent / "figures" / output.stem
+    figures = draw_figures(records, place)
+    write_atomically(output, render(records, figures, output))
+    return output
+
+
+def render(records: RecordSet, figures: dict[str, Figure], output: Path) -> str:
+    """All sections, each figure in the section it belongs to."""
+    names = [str(source.manifest.get("name") or Path(source.path).name) for source in records.sources]
+
+    def shown(name: str) -> list[str]:
+        drawn = figures.get(name)
+        if drawn is None:
+            return [f"*No figure here: it needs {DRAWERS[name][1]}, which these records lack.*"]
+        return [figure(drawn.alt, f"figures/{output.stem}/{drawn.path.name}", drawn.caption)]
+
+    return document([
+        f"# Variance of gradient estimators: {', '.join(names)}",
+        verdict(records),
+        scope(records.frame),
+        ESTIMAND,
+        *reference_section(records),
+        *shown("dimension"),
+        *run_section(records),
+        *families_section(records),
+        *losses_section(records),
+        *objectives_section(records),
+        *real_data_section(records),
+        "## Variance against the number of samples",
+        *shown("samples"),
+        *cost_section(records),
+        *shown("work"),
+        *bias_section(records),
+        *agreement_section(records),
+        *precision_section(records),
+        *missing_section(records),
+        *regenerate_section(records, output),
+    ])  # fmt: skip
+
+
+def regenerate_section(records: RecordSet, output: Path) -> list[str]:
+    """Which commands give these numbers again."""
+    commands = [str(s.manifest["command"]) for s in records.sources if s.manifest.get("command")]
+    render_again = shlex.join(
+        ["python", "-m", "harness.report", *(s.path for s in records.sources), "--output", shown_path(output)]
+    )
+    block = "\n".join(["```sh", *commands, render_again, "```"])
+    return [
+        "## How to get these numbers again",
+        block,
+        "The same seed, device and versions give the same bytes in every column but the times. Every number above is a "
+        "cell of a `records.csv` or a count of its rows, and the data of each figure lies beside it; to look one up:",
+        "```python\nfrom harness.storage.tables import load_records\n\n"
+        f'rows = load_records("{records.sources[0].path}")\n'
+        "rows.query(\"distribution == 'normal' and dimension == 100 and samples == 1 and parameter == 'loc'\")\n```",
+    ]

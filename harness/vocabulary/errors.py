@@ -1,0 +1,24 @@
+"""Errors that a user can cause, each one line: what was expected, what was got, what to do."""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """Base of every error that the harness raises on purpose."""
+
+
+class ConfigurationError(HarnessError):
+    """An option, a name or a value that cannot be used. Exit code 2."""
+
+
+class StorageError(HarnessError):
+    """A stored file that cannot be read or written. Exit code 2."""
+
+
+class TruthRefused(HarnessError):
+    """No exact value is given: none is known, or its error bound is too large. The text is the reason."""
+
+
+def choose(kind: str, name: str, valid: object) -> str:
+    """One line for an unknown name: ``unknown objective 'cubic'; choose one of linear, quadratic``."""
+    return f"unknown {kind} {name!r}; choose one of {', '.join(sorted(map(str, valid)))}"  # type: ignore[call-overload]

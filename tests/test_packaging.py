@@ -1,0 +1,108 @@
+"""The wheel carries the configuration and works from any folder; the versions that are written down agree."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+import harness
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def pinned() -> set[str]:
+    """What constraints.txt pins, by normalized name."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return {normalized(line.split("==")[0]) for line in lines if not line.startswith("#")}
+
+
+def normalized(name: str) -> str:
+    """``types_PyYAML`` → ``types-pyyaml`` (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def required() -> list[str]:
+    """Names of everything that `make venv` asks for directly."""
+    groups = PROJECT["dependency-groups"]
+    lines = [*PROJECT["project"]["dependencies"], *groups["test"], *groups["lint"]]
+    return [normalized(re.split(r"[<>=!~;\[ ]", line)[0]) for line in lines]
+
+
+@pytest.mark.parametrize("name", required())
+def test_direct_requirement_is_pinned(name: str) -> None:
+    assert name in pinned()
+
+
+def test_citation_names_the_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == harness.__version__
+    assert f"## [{harness.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel, unpacked outside the checkout."""
+    built, target = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(built)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(target)
+    return target
+
+
+def run(unpacked: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``python -m harness`` from the unpacked wheel, in another folder; -P keeps that folder off the path."""
+    environment = {**os.environ, "PYTHONPATH": str(unpacked), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-P", "-m", "harness", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_wheel_carries_configuration_types_and_licence(unpacked: Path) -> None:
+    shipped = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml"))
+    assert shipped
+    assert [name for name in shipped if not (unpacked / "harness" / name).is_file()] == []
+    assert (unpacked / "harness" / "py.typed").is_file()
+    assert len(list(unpacked.glob("*.dist-info/licenses/LICENSE"))) == 1
+    assert sorted(path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")) == ["harness"]
+
+
+def test_wheel_runs_from_any_folder(unpacked: Path, tmp_path: Path) -> None:
+    arguments = ["distribution=gamma", "dimension=2", "samples=2", "replicates=1024", "timing_seconds=0"]
+    done = run(unpacked, tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    records = tmp_path / "results" / "single" / "records.csv"
+    with records.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["distribution"] for row in rows} == {"gamma"}
+    assert {row["status"] for row in rows} == {"ok"}
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_wheel_imports_itself_and_not_the_checkout(unpacked: Path, tmp_path: Path) -> None:
+    """What makes the test above mean something: an editable install stands behind PYTHONPATH."""
+    code = "import harness, harness.entry.schema as s; print(harness.__file__, s.config_folder(), sep='\\n')"
+    environment = {**os.environ, "PYTHONPATH": str(unpacked)}
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    package, conf = done.stdout.split()
+    assert Path(package) == unpacked / "harness" / "__init__.py"
+    assert Path(conf) == unpacked / "harness" / "conf"
+
+
+def test_wheel_shows_its_help(unpacked: Path, tmp_path: Path) -> None:
+    done = run(unpacked, tmp_path, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "+sweep=variance" in done.stdout
+    assert list(tmp_path.iterdir()) == []
