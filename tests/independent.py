@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +139,7 @@ class Unit:
     path: dict[str, tuple[float, float]] | None
 
 
-@lru_cache(maxsize=None)
+@cache
 def unit(family: str, parameters: tuple[tuple[str, float], ...], objective: str, k: float) -> Unit:
     """The moments of one coordinate. Raises: ArithmeticError if the sums have not converged to 1e-8."""
     nodes = FAMILIES[family](dict(parameters))

@@ -72,7 +72,8 @@ def test_printed_values_for_bounded_costs(objective: str, k: float, method: str,
 def test_dimension_figures(dimension: int, s: float) -> None:
     d, parameters = dimension, {"loc": 0.5, "scale": s}
     constant = truth_of(
-        family_of("normal", parameters, d), Separable(lambda z, k: 0 * z + k, torch.full((d,), 100.0 / d, dtype=torch.float64))
+        family_of("normal", parameters, d),
+        Separable(lambda z, k: 0 * z + k, torch.full((d,), 100.0 / d, dtype=torch.float64)),
     )
     np.testing.assert_allclose(variance(constant, "scale", SF), np.full(d, 2e4 / s**2), rtol=1e-9)
     np.testing.assert_allclose(variance(constant, "loc", SF), np.full(d, 1e4 / s**2), rtol=1e-9)
@@ -83,7 +84,12 @@ def test_dimension_figures(dimension: int, s: float) -> None:
 
 @pytest.mark.parametrize(("loc", "k", "dimension"), [(1.0, 0.45, 100), (1.0, 0.45, 10), (3.0, 0.0, 100)])
 def test_claimed_ratios_of_the_reference_problem(loc: float, k: float, dimension: int) -> None:
-    found, d, m, s = truth("normal", "quadratic", {"loc": loc, "scale": 1.0}, k=k, dimension=dimension), dimension, loc - k, 1.0
+    found, d, m, s = (
+        truth("normal", "quadratic", {"loc": loc, "scale": 1.0}, k=k, dimension=dimension),
+        dimension,
+        loc - k,
+        1.0,
+    )
     b = 8 * m**2 + 10 * s**2 + (d - 1) * (4 * m**2 + 2 * s**2)
     raw = b + d**2 * (m**2 + s**2) ** 2 / s**2 + 4 * d * (m**2 + s**2)
     baselines = at_baseline(float(found.moments.mean.value), found)
@@ -111,7 +117,9 @@ def test_bernoulli_score_function_in_probs() -> None:
     p, k = 0.3, 0.45
     found = truth("bernoulli", "quadratic", {"probs": p}, k=k)
     one, zero = (1 - k) ** 2, k**2
-    np.testing.assert_allclose(variance(found, "probs", SF), [one**2 / p + zero**2 / (1 - p) - (one - zero) ** 2], rtol=1e-9)
+    np.testing.assert_allclose(
+        variance(found, "probs", SF), [one**2 / p + zero**2 / (1 - p) - (one - zero) ** 2], rtol=1e-9
+    )
 
 
 @pytest.mark.parametrize(("t", "p"), [(0.45, 0.5), (0.499, 0.5), (0.45, 0.9), (0.1, 0.01)])

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from tests.truth_oracle import (
-    CONTINUOUS, FAMILIES, OBJECTIVES, ODD, SCIPY, COSTS, at_baseline, difference, mean_cost, oracle, shipped, truth,
+    CONTINUOUS,
+    COSTS,
+    FAMILIES,
+    OBJECTIVES,
+    ODD,
+    SCIPY,
+    at_baseline,
+    difference,
+    mean_cost,
+    oracle,
+    shipped,
+    truth,
     variance,
 )  # fmt: skip
 
@@ -48,15 +59,8 @@ def test_path_variance_is_that_of_the_differentiated_quantile(name: str, objecti
         p = here.path(leaf)
         mean = here.mean(p)
         expected = here.mean((p - mean) ** 2)
-        got = found.variance(leaf, path(), 3, None).value[0] * 3
+        got = variance(found, leaf, "reparameterized", 3)[0] * 3
         assert got == pytest.approx(expected, rel=3e-6, abs=1e-12 * mean**2)
-
-
-def path() -> Any:
-    """The pathwise estimator."""
-    from tests.truth_oracle import estimator
-
-    return estimator("reparameterized")
 
 
 @pytest.mark.parametrize("odd", [False, True])

@@ -44,8 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         register()
         if any(argument.split("=")[0] in SHOWING for argument in arguments):
-            call_hydra(arguments)
-            return OK
+            return show(arguments)
         return run(read_command(arguments))
     except KeyboardInterrupt:
         print(
@@ -113,6 +112,15 @@ def run(command: Command) -> int:
     announce(command.jobs)
     call_hydra(list(command.argv))
     return finish(folder, command.jobs, settings, command.argv)
+
+
+def show(arguments: list[str]) -> int:
+    """Hydra's own options, some of which end the process themselves."""
+    try:
+        call_hydra(arguments)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else OK
+    return OK
 
 
 def call_hydra(arguments: list[str]) -> None:

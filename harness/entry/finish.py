@@ -39,7 +39,7 @@ def finish(folder: RunFolder, jobs: int, settings: DictConfig, argv: Sequence[st
     write_records(folder.records, records)
     folder.write_manifest(manifest(settings, argv, jobs, len(addresses), reports))
     show(folder, settings)
-    return judge(reports, jobs, addresses, results)
+    return judge(reports, jobs, results)
 
 
 def manifest(
@@ -70,12 +70,16 @@ def show(folder: RunFolder, settings: DictConfig) -> None:
     print(f"records: {folder.records}")
 
 
-def judge(reports: dict[int, JobReport], jobs: int, addresses: Sequence[str], results: Sequence[CellResult]) -> int:
+def judge(reports: dict[int, JobReport], jobs: int, results: Sequence[CellResult]) -> int:
     """The exit code; every failure is listed on standard error."""
     complaints = [f"job {n} left no report; run the same command again" for n in range(jobs) if n not in reports]
     complaints += [f"{r.title}: {last_line(r.error)}" for r in reports.values() if r.error]
     found = {result.address for result in results}
-    complaints += [f"cell {address} is planned but was not measured" for address in addresses if address not in found]
+    complaints += [
+        f"{r.title}: {missing} of its cells were not measured; run the same command again"
+        for r in reports.values()
+        if not r.error and (missing := sum(address not in found for address in r.addresses))
+    ]
     failed: list[Record] = [result.records[0] for result in results if result.records[0].status == "failed"]
     complaints += [
         f"{r.distribution} × {r.objective}, D = {r.dimension}, {r.estimator}, N = {r.samples}: {last_line(r.reason)}"

@@ -11,6 +11,7 @@ from scipy import stats
 
 from harness.judgement.bias import FAMILY_LEVEL
 from harness.statistics.bias import holm
+from harness.vocabulary.cells import DTYPES
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def agreement(records: pd.DataFrame) -> Agreement:
     """Compare every trusted row (status ok, no tail flag) with its exact variance, family-wise at 10⁻³."""
     known = records[
         records["status"].isin(["ok", "imprecise"])
-        & (records["variance"] > 0)
+        & (records["variance"] > rounding_variance(records))
         & np.isfinite(records["exact_variance"])
         & (records["blocks"] >= 2)
     ]
@@ -47,6 +48,13 @@ def agreement(records: pd.DataFrame) -> Agreement:
     return Agreement(
         len(rows), int((covered & trusted).sum()), contradictions, int((~trusted).sum()), known[~trusted & ~covered]
     )
+
+
+def rounding_variance(records: pd.DataFrame) -> pd.Series:
+    """What rounding alone leaves of a variance of 0: ``(4 ε · gradient)²``."""
+    epsilon = records["dtype"].map({name: float(np.finfo(name).eps) for name in DTYPES})
+    floor: pd.Series = (4 * epsilon * records["gradient"]) ** 2
+    return floor.fillna(0.0)
 
 
 def p_value(row: dict[str, float]) -> float:

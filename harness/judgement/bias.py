@@ -32,7 +32,7 @@ def bias_verdicts(records: pd.DataFrame) -> pd.DataFrame:
     (declared unbiased, found biased) and ``confirmed`` (declared biased, found biased). *unbiased* means not rejected:
     no bias larger than about ``detectable_bias``, which stands beside it.
     """
-    why = pd.Series([silence(row) for _, row in records.iterrows()], index=records.index, dtype=object)
+    why = silence(records)
     measured = records["status"].isin(MEASURED)
     speaks = measured & (why == "")
     p_value = np.full(len(records), math.nan)
@@ -57,17 +57,16 @@ def bias_verdicts(records: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def silence(row: pd.Series) -> str:
+def silence(records: pd.DataFrame) -> pd.Series:
     """Why a measured row cannot answer; blank where it can."""
-    if row["status"] == "diverged":
-        return "diverged"
-    if row["tail_flag"]:
-        return "heavy tail"
-    if row["variance"] == 0 and row["status"] != "ok":
-        return "no two replicates differed"
-    if math.isnan(row["bias_z"]):
-        return "no exact gradient"
-    return ""
+    reasons = [
+        (records["status"] == "diverged", "diverged"),
+        (records["tail_flag"], "heavy tail"),
+        ((records["variance"] == 0) & (records["status"] != "ok"), "no two replicates differed"),
+        (records["bias_z"].isna(), "no exact gradient"),
+    ]
+    told = np.select([mask for mask, _ in reasons], [reason for _, reason in reasons], "")
+    return pd.Series(told, index=records.index, dtype=object)
 
 
 def standardized_sensitivity(records: pd.DataFrame) -> pd.Series:

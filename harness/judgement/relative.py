@@ -135,12 +135,21 @@ def biased_reference(records: pd.DataFrame) -> pd.Series:
     return pd.Series([key in keys for key in mine], index=records.index, dtype=bool)
 
 
+def without_spread(records: pd.DataFrame) -> pd.Series:
+    """Rows whose estimate does not vary: the exact variance is 0, and what was measured is at most rounding."""
+    return (records["exact_variance"] <= 0) | (records["variance"] == 0)
+
+
 def comparable(records: pd.DataFrame) -> pd.DataFrame:
-    """Rows, other than reparameterization's own, whose relative variance compares two finite, meaningful variances."""
+    """Rows, other than reparameterization's own, whose relative variance compares two finite, meaningful variances.
+
+    A denominator of exactly 0 makes the ratio infinite, whatever rounding leaves of it.
+    """
     mask = (
         records["status"].isin(MEASURED[:2])
         & (records["estimator"] != REFERENCE_ESTIMATOR)
         & np.isfinite(records["relative_variance"])
+        & ~np.isinf(records["exact_relative_variance"])
         & ~biased_reference(records)
     )
     rows: pd.DataFrame = records[mask]

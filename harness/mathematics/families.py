@@ -225,7 +225,8 @@ def validate(spec: DistributionSpec, family: Family) -> None:
                 f"{spec.name}: {leaf.name}={spec.parameters[leaf.name]} is outside its constraint {constraint}"
             )
     try:
-        shape = family.build(theta, validate=True).sample((1,)).shape
+        with torch.random.fork_rng(devices=[]):
+            shape = family.build(theta, validate=True).sample((1,)).shape
     except (ValueError, TypeError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise ConfigurationError(f"{spec.name}: {spec.target} refuses these parameters: {first}") from None

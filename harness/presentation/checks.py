@@ -110,7 +110,7 @@ def agreement_section(records: RecordSet) -> list[str]:
     )
     rows = found.contradictions
     if rows.empty:
-        return [*parts, f"None contradicts it family-wise at {FAMILY_LEVEL:g}.", *missed(found)]
+        return [*parts, f"No row contradicts it family-wise at {FAMILY_LEVEL:g}.", *missed(found)]
     contradict = verb(len(rows), "contradicts", "contradict")
     text = f"**{plural(len(rows), 'row')} {contradict} it** family-wise at {FAMILY_LEVEL:g}."
     return [*parts, text + more(len(rows)), against_exact(rows.head(MOST_LISTED)), *missed(found)]
@@ -125,8 +125,8 @@ def missed(found: Agreement) -> list[str]:
     furthest = rows.assign(distance=distance).sort_values("distance", ascending=False, kind="stable")
     furthest = furthest.drop_duplicates(["q", "f"])
     text = (
-        f"Of the {plural(found.untrusted, 'row')} left out (imprecise or heavy tail) the interval misses the exact value "
-        f"in {len(rows)}. Furthest off, per family:"
+        f"Of the {plural(found.untrusted, 'row')} left out (imprecise or heavy tail) the interval misses the exact "
+        f"value in {len(rows)}. Furthest off, per family:"
     )
     return [text, against_exact(furthest.head(MOST_LISTED))]
 
@@ -147,7 +147,7 @@ def precision_section(records: RecordSet) -> list[str]:
     imprecise, diverged = frame[frame["status"] == "imprecise"], frame[frame["status"] == "diverged"]
     tails = frame[frame["tail_flag"]]
     if imprecise.empty and diverged.empty and tails.empty:
-        return [*parts, "None."]
+        return [*parts, "Neither."]
     parts.append(
         f"{plural(len(imprecise), 'row')} imprecise, {len(diverged)} diverged, {len(tails)} with a tail too heavy for "
         "the interval to hold its level (their bias verdict is *cannot tell*)."

@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.judgement.bias import VERDICTS
 from harness.presentation.collect import collect
-from harness.presentation.labels import ORACLE_MARK, options_of
+from harness.presentation.labels import ORACLE_MARK, ORACLES, options_of
 from harness.presentation.numbers import interval, number, plural, seconds, with_error
 from harness.vocabulary.records import STATUSES
 
@@ -37,7 +37,7 @@ def full(frame: pd.DataFrame) -> list[str]:
             lines.append(aligned(heading, widths))
             lines += [line_of(row, widths) for _, row in group.iterrows()]
             lines.append("")
-    if frame["method"].str.contains(ORACLE_MARK).any():
+    if frame["estimator"].isin(ORACLES).any():
         lines += [ORACLE_NOTE, ""]
     return lines
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pandas as pd
 
+from harness.judgement.bias import NO_BIAS
+from harness.judgement.relative import without_spread
 from harness.presentation.collect import RecordSet, nearest
-from harness.presentation.labels import ORACLE_NOTE, method_order
+from harness.presentation.labels import BIASED_MARK, ORACLE_NOTE, method_order
 from harness.presentation.markdown import folded, split_table, table
 from harness.presentation.numbers import UNKNOWN, number, percent, seconds
 
@@ -13,7 +18,8 @@ WANTED_DIMENSION, WANTED_SAMPLES = 10, 10
 EXPLANATION = (
     "Time is the median wall-clock of one estimate, forward and backward, on one thread, as a training step pays it; "
     "*amortized* is per estimate inside one large batch. Timing is cheap (some 50 ms a cell) and depends on the "
-    "machine and its load: the interquartile range (IQR) is {quality} of the time in the median row below. "
+    "machine and its load: the interquartile range (IQR) is {quality} of the time in the median row below, and "
+    f"{UNKNOWN} where the budget allowed one repetition. "
     "*Work-normalized variance* is variance × time: the smaller, the more accuracy a second buys."
 )
 
@@ -24,8 +30,8 @@ def cost_section(records: RecordSet) -> list[str]:
     parts = ["## Time and work"]
     if rows.empty:
         return [*parts, "No row was timed."]
-    quality = (rows["seconds_iqr"] / rows["seconds"]).median()
-    parts += [EXPLANATION.format(quality=percent(quality, 1)), overhead(rows)]
+    quality = (rows["seconds_iqr"] / rows["seconds"])[rows["seconds_iqr"] > 0].median()
+    parts += [EXPLANATION.format(quality=percent(quality, 1)), compared(rows)]
     folds = []
     for (q, f), group in rows.groupby(["q", "f"], sort=False):
         first = group[group["parameter"] == group["parameter"].iloc[0]]
@@ -49,19 +55,40 @@ def where(group: pd.DataFrame) -> str:
     return f"D = {row['dimension']}, N = {row['samples']}, ∇{row['parameter']}"
 
 
-def overhead(rows: pd.DataFrame) -> str:
+def compared(rows: pd.DataFrame) -> str:
     """One line per problem: work-normalized variance of each estimator relative to the best one."""
     methods = method_order(rows)
     body = []
     for (q, f), group in rows.groupby(["q", "f"], sort=False):
-        first = group[group["parameter"] == group["parameter"].iloc[0]]
-        work = first.set_index("method")["work_normalized_variance"]
-        best = work[work > 0].min()
-        ratios = [number(work[m] / best) if m in work.index and best > 0 else UNKNOWN for m in methods]
+        first = group[group["parameter"] == group["parameter"].iloc[0]].set_index("method")
+        ratios = relative_work(first)
         row = first.iloc[0]
-        body.append([f"{q} × {f}", str(row["dimension"]), str(row["samples"]), row["parameter"], *ratios])
-    text = "Work-normalized variance relative to the best estimator of the line (1 = best):"
+        shown = [ratios.get(m, UNKNOWN) for m in methods]
+        body.append([f"{q} × {f}", str(row["dimension"]), str(row["samples"]), row["parameter"], *shown])
+    text = (
+        "Work-normalized variance relative to the best unbiased estimator of the line (1 = best; "
+        f"{BIASED_MARK}: biased here, so that its variance buys no accuracy):"
+    )
     return text + "\n\n" + split_table(["q × f", "D", "N", "θ", *methods], body, left=4, widest=10)
+
+
+def relative_work(rows: pd.DataFrame) -> dict[str, str]:
+    """Method → its work-normalized variance over that of the best unbiased one."""
+    biased = ~rows["expected_bias"].isin([NO_BIAS, ""]) | rows["surprise"]
+    work = rows["work_normalized_variance"].mask(without_spread(rows), 0.0)
+    work = work.where(np.isfinite(work))
+    fair = work[~biased & work.gt(0)]
+    best = float(fair.min()) if len(fair) else math.nan
+    if (work[~biased] == 0).any():
+        best = 0.0
+    return {str(m): BIASED_MARK if biased[m] else ratio(work[m], best) for m in rows.index}
+
+
+def ratio(work: float, best: float) -> str:
+    """How much more than the best; nothing beats an estimate without variance."""
+    if best == 0:
+        return "no variance" if work == 0 else number(math.inf)
+    return number(work / best)
 
 
 def detail(group: pd.DataFrame) -> str:
@@ -72,7 +99,7 @@ def detail(group: pd.DataFrame) -> str:
             r["method"],
             number(r["variance"]),
             seconds(r["seconds"]),
-            seconds(r["seconds_iqr"]),
+            seconds(r["seconds_iqr"] or math.nan),
             seconds(r["seconds_amortized"]),
             number(r["work_normalized_variance"]),
             number(r["work_normalized_variance_amortized"]),

@@ -31,6 +31,7 @@ SHOWN_ORDER = (
 #: Estimators whose baseline knows the problem from a pilot.
 ORACLES = ("score_function_baseline", "score_function_optimal_baseline")
 ORACLE_MARK = "°"
+BIASED_MARK = "†"
 ORACLE_NOTE = (
     f"{ORACLE_MARK} oracle baseline: its b knows the problem from a pilot (column `pilot_evaluations`), which a "
     "training run would have to pay for again at every step."
@@ -84,13 +85,9 @@ def variants(
     ``within``: columns within which options are compared; a family may bring its own k for the same objective.
     """
     columns = [*within, name]
-    differing = {
-        key: differing_options(group[options].unique()) for key, group in basis.groupby(columns, sort=False)
-    }
+    differing = {key: differing_options(group[options].unique()) for key, group in basis.groupby(columns, sort=False)}
     keys = frame[columns].itertuples(index=False, name=None)
-    return [
-        key[-1] + option_text(text, differing.get(key, ())) for key, text in zip(keys, frame[options], strict=True)
-    ]
+    return [key[-1] + option_text(text, differing.get(key, ())) for key, text in zip(keys, frame[options], strict=True)]
 
 
 def parsed(text: str) -> Mapping[str, object]:

@@ -71,8 +71,10 @@ def bias_outcome(frame: pd.DataFrame) -> str:
     surprises = int(frame["surprise"].sum())
     if tested == 0:
         return "no row could be tested for bias"
-    found = f"{surprises or 'none'} {verb(surprises, 'is', 'are')}" if surprises else "none is"
-    return f"of {plural(tested, 'row')} tested for bias {found} biased against its estimator's declaration"
+    if surprises == 0:
+        return f"of {plural(tested, 'row')} tested for bias none is biased against its estimator's declaration"
+    are = verb(surprises, "is", "are")
+    return f"{surprises} of {plural(tested, 'row')} tested for bias {are} biased although declared unbiased"
 
 
 def reference_section(records: RecordSet) -> list[str]:
@@ -97,13 +99,15 @@ def reference_section(records: RecordSet) -> list[str]:
 def claim_row(row: pd.Series) -> list[str]:
     """One estimator: claimed, measured, exact, judged."""
     claim, name = CLAIM_OF.get(row["estimator"]), row["estimator"]
+    claimed = UNKNOWN if claim is None else band(claim)
     if math.isnan(row["relative_variance"]):
-        return [row["method"], UNKNOWN, UNKNOWN, UNKNOWN, row["status"].replace("_", " "), UNKNOWN]
+        verdict = "undecided" if row["status"] in ("ok", "imprecise") else row["status"].replace("_", " ")
+        return [row["method"], claimed, UNKNOWN, UNKNOWN, verdict, UNKNOWN]
     if name == REFERENCE_ESTIMATOR:
         return [row["method"], "1", "1", "1", "by definition", "1"]
     return [
         row["method"],
-        UNKNOWN if claim is None else band(claim),
+        claimed,
         interval(row["relative_variance"], row["relative_variance_low"], row["relative_variance_high"]),
         number(row["exact_relative_variance"]),
         "no claim" if claim is None else judge_row(row, claim),

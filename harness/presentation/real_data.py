@@ -28,7 +28,7 @@ def real_data_section(records: RecordSet) -> list[str]:
         "factor √10.",
     ]
     if records.measured.loc[records.measured["objective"] == OBJECTIVE].empty:
-        return [*parts, "None of these rows was measured."]
+        return [*parts, "No such row was measured."]
     for (q, f), group in rows.groupby(["q", "f"], sort=False):
         samples = group["samples"].min()
         first = group[group["samples"] == samples]

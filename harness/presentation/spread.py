@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pandas as pd
 
 from harness.judgement.bias import NO_BIAS
@@ -11,17 +14,15 @@ from harness.judgement.relative import (
     Claim,
     band_verdicts,
     biased_reference,
-    comparable,
     losses,
     ranges,
 )
 from harness.presentation.collect import RecordSet, nearest
-from harness.presentation.labels import ORACLE_NOTE, cell_of
+from harness.presentation.labels import BIASED_MARK, ORACLE_NOTE, cell_of
 from harness.presentation.markdown import folded, split_table, table
 from harness.presentation.numbers import UNKNOWN, number, plural
 from harness.presentation.overview import band
 
-BIASED_MARK = "†"
 NOTES = f"{BIASED_MARK} the estimator is biased here, so that its variance is not its error. {ORACLE_NOTE}"
 
 
@@ -49,7 +50,8 @@ def scope(frame: pd.DataFrame) -> str:
         verdicts = band_verdicts(frame, claim)
         if len(verdicts):
             holds = int((verdicts == "reproduced").sum())
-            texts.append(f"`{claim.estimator}` inside {band(claim)} in {holds} of {plural(len(verdicts), 'unbiased row')}")
+            total = plural(len(verdicts), "unbiased row")
+            texts.append(f"`{claim.estimator}` lies inside {band(claim)} in {holds} of {total}")
     return f"Over all problems: {'; '.join(texts)}." if texts else ""
 
 
@@ -103,7 +105,12 @@ def without_ratio(frame: pd.DataFrame) -> list[str]:
     """Families that have no relative variance at all, and why."""
     missing = frame[(frame["estimator"] == REFERENCE_ESTIMATOR) & (frame["status"] == "not_applicable")]
     names = ", ".join(dict.fromkeys(f"{r['q']} × {r['f']}" for _, r in missing.iterrows()))
-    parts = [f"No relative variance, since reparameterization does not apply (see *Not run*): {names}."] if names else []
+    text = f"No relative variance, since reparameterization does not apply (see *Not run*): {names}."
+    parts = [text] if names else []
+    endless = frame[np.isinf(frame["exact_relative_variance"]) & ~biased_reference(frame)]
+    if not endless.empty:
+        problems = ", ".join(dict.fromkeys(f"{r['q']} × {r['f']} (∇{r['parameter']})" for _, r in endless.iterrows()))
+        parts.append(f"Infinite relative variance, since reparameterization has none there: {problems}.")
     wrong = frame[biased_reference(frame) & (frame["estimator"] != REFERENCE_ESTIMATOR)]
     if not wrong.empty:
         problems = ", ".join(dict.fromkeys(f"{r['q']} × {r['f']}" for _, r in wrong.iterrows()))
@@ -123,15 +130,21 @@ def objectives_section(records: RecordSet) -> list[str]:
         return []
     samples = nearest(sorted(rows["samples"].unique()), 10)
     rows = rows[rows["samples"] == samples]
-    fair = set(comparable(rows).index)
+    rows = rows.assign(wrong=biased_reference(rows))
     methods = [m for m in dict.fromkeys(rows["method"]) if m != REFERENCE_ESTIMATOR]
     body = []
     for (q, f, dimension, parameter), group in rows.groupby(["q", "f", "dimension", "parameter"], sort=False):
-        by_method = {r["method"]: number(r["relative_variance"]) if i in fair else UNKNOWN for i, r in group.iterrows()}
+        by_method = {r["method"]: ratio_text(r, fair=not r["wrong"]) for _, r in group.iterrows()}
         body.append([f"{q} × {f}", str(dimension), parameter, *(by_method.get(m, UNKNOWN) for m in methods)])
-    heading = f"Relative variance at N = {samples}. Below 1: reparameterization has the larger variance."
+    heading = f"Relative variance at N = {samples}. Below 1: reparameterization has the larger variance; ∞: none."
     shown = split_table(["q × f", "D", "θ", *methods], body, left=3, widest=9)
     return ["## Objectives", heading, shown, *without_ratio(rows)]
+
+
+def ratio_text(row: pd.Series, *, fair: bool) -> str:
+    """A relative variance; infinite where the exact one is, unknown where its denominator is biased."""
+    infinite = math.isinf(row["exact_relative_variance"])
+    return number(math.inf if infinite else row["relative_variance"]) if fair else UNKNOWN
 
 
 def losses_section(records: RecordSet) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,6 @@ from harness.vocabulary.records import COLUMNS, TYPES, Record
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PANDAS_TYPES = {"int": "int64", "float": "float64", "bool": "bool", "str": "str", "Status": "str"}
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
@@ -45,38 +43,43 @@ def load_records(path: str | Path) -> pd.DataFrame:
 
     path = Path(path)
     file = path / "records.csv" if path.is_dir() else path
-    floats = [name for name in COLUMNS if TYPES[name] == "float"]
     try:
-        frame = pd.read_csv(
-            file,
-            dtype={name: PANDAS_TYPES[TYPES[name]] for name in COLUMNS if name not in floats},
-            keep_default_na=False,
-            na_values={name: [""] for name in floats},
-            float_precision="round_trip",
-        )
+        frame = pd.read_csv(file, dtype=str, keep_default_na=False)
     except OSError as error:
-        raise StorageError(
-            f"cannot read {file}: {error.strerror or error}; run a sweep first or name its folder"
-        ) from None
+        raise StorageError(f"cannot read {file}: {error.strerror or error}; run a sweep or name its folder") from None
     except ValueError as error:
-        raise StorageError(
-            f"{file} is not a records file ({first_line(error)}); delete it and run the sweep again"
-        ) from None
-    return checked(frame, file)
+        raise StorageError(f"{file} is not a records file ({first_line(error)}); delete it and run again") from None
+    return typed(frame, file)
 
 
-def checked(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """The frame, if its columns and schema are ours."""
+#: annotation of a column → how its text is read; floats by Python itself, since that is exact
+READERS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "int": ("int64", int),
+    "float": ("float64", lambda text: float(text or "nan")),
+    "bool": ("bool", lambda text: {"True": True, "False": False}[text]),
+    "str": ("str", str),
+    "Status": ("str", str),
+}
+
+
+def typed(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """The frame with proper dtypes, if its columns, its schema and its values are ours. Raises: StorageError."""
+    import pandas as pd
+
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
-        raise StorageError(f"{file} lacks the columns {', '.join(missing)}; delete it and run the sweep again")
+        raise StorageError(f"{file} lacks the columns {', '.join(missing)}; delete it and run again")
     versions = sorted(set(frame["schema_version"]))
-    if versions not in ([], [SCHEMA_VERSION]):
-        raise StorageError(f"{file} has schema version {versions}, expected {SCHEMA_VERSION}; run the sweep again")
-    try:
-        return frame.astype({name: "float64" for name in COLUMNS if TYPES[name] == "float"})[list(COLUMNS)]
-    except ValueError as error:
-        raise StorageError(f"{file} is corrupt ({first_line(error)}); delete it and run the sweep again") from None
+    if versions not in ([], [str(SCHEMA_VERSION)]):
+        raise StorageError(f"{file} has schema version {', '.join(versions)}, expected {SCHEMA_VERSION}; run again")
+    columns = {}
+    for name in COLUMNS:
+        dtype, read = READERS[TYPES[name]]
+        try:
+            columns[name] = pd.Series([read(text) for text in frame[name]], dtype=dtype)
+        except (ValueError, KeyError, TypeError):
+            raise StorageError(f"{file} is corrupt in column {name}; delete it and run again") from None
+    return pd.DataFrame(columns)
 
 
 def first_line(error: Exception) -> str:

@@ -62,8 +62,9 @@ def score_function_optimal_baseline(draw: Draw) -> Tensor:
     Source: Weaver and Tao (2001); Greensmith, Bartlett and Baxter (2004), §4.
     """
     optimal = required(draw).optimal
+    log_prob = draw.log_prob  # before θ′: autograd adds up in the order of creation, whichever estimators came first
     scaled = {name: row.detach() + optimal[name] * (row - row.detach()) for name, row in draw.theta.items()}
-    return draw.average(draw.cost * draw.log_prob - draw.log_prob_at(scaled))
+    return draw.average(draw.cost * log_prob - draw.log_prob_at(scaled))
 
 
 def score_function_moving_average(draw: Draw, *, decay: float = 0.9) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from harness.mathematics.draws import Baselines
 from harness.mathematics.estimators import Estimator
@@ -88,7 +89,8 @@ def truth_of(family: Family, objective: Objective) -> Truth:
 
     Raises: TruthRefused where no exact gradient is known, with the reason.
     """
-    truth = Truth(moments_of_problem(family, objective))
+    with torch.enable_grad():
+        truth = Truth(moments_of_problem(family, objective))
     for leaf in truth.moments.leaves:
         truth.gradient(leaf)
     return truth

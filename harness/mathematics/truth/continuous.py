@@ -68,14 +68,13 @@ class Line:
 def log_density_and_scores(line: Line, u: FloatArray, z: FloatArray) -> tuple[FloatArray, FloatArray]:
     """``log q(z)`` [m] and its gradients [m, P]."""
     special = FROM_LOGARITHMS.get(line.unit.target)
-    with torch.enable_grad():
-        theta = line.family.rows(len(z), torch.float64)
-        if special is None:
-            log_prob = line.family.log_prob(theta, torch.from_numpy(z)[None, :, None])
-        else:
-            logs = (torch.from_numpy(log_expit(x)).unsqueeze(-1) for x in (u, -u))
-            log_prob = special(line.family.build(theta), *logs)
-        return differentiate(log_prob, theta)
+    theta = line.family.rows(len(z), torch.float64)
+    if special is None:
+        log_prob = line.family.log_prob(theta, torch.from_numpy(z)[None, :, None])
+    else:
+        logs = (torch.from_numpy(log_expit(x)).unsqueeze(-1) for x in (u, -u))
+        log_prob = special(line.family.build(theta), *logs)
+    return differentiate(log_prob, theta)
 
 
 def node_chunk(line: Line, t: FloatArray) -> Nodes:
@@ -147,13 +146,18 @@ class Scan:
 
 
 def scan(line: Line) -> Scan:
-    """Evaluate everything once along the whole line."""
+    """Evaluate everything once along the whole line.
+
+    Raises: TruthRefused for a density without a finite integral.
+    """
     t = scan_points(line.chart)
     nodes = line.nodes(t)
     first, last = cuts(nodes, int(np.searchsorted(t, 0.0)))
     t, nodes = t[first:last], Nodes(*(getattr(nodes, n)[first:last] for n in ("log_weight", "f", "s", "p")))
     logs, _ = products(nodes)
     tail = tails(logs, t, line.chart)
+    if tail.infinite[0]:
+        raise TruthRefused(f"the density of {line.unit.target.__name__} does not decay over its support")
     with np.errstate(invalid="ignore", over="ignore"):
         size = np.where(tail.infinite, 0.0, np.exp(logs) * np.gradient(t)[:, None]).sum(0)
     alive = ((logs > logs.max(0) - FLOOR) & ~tail.infinite).any(1).nonzero()[0]

@@ -96,11 +96,10 @@ def dirichlet_moments(unit: Unit, family: Family) -> Centred:
 
     Raises: TruthRefused for more than 16 categories.
     """
-    with torch.enable_grad():
-        theta = family.rows(1, torch.float64)
-        leaf = theta[family.leaves[0].name]
-        concentration = family.leaves[0].transform(leaf)
-        (chain,) = torch.autograd.grad(concentration.sum(), leaf)
+    theta = family.rows(1, torch.float64)
+    leaf = theta[family.leaves[0].name]
+    concentration = family.leaves[0].transform(leaf)
+    (chain,) = torch.autograd.grad(concentration.sum(), leaf)
     alpha, rate = concentration.detach().reshape(-1).numpy(), chain.reshape(-1).numpy()
     if len(alpha) > MOST_CATEGORIES:
         raise TruthRefused(f"Dirichlet: {len(alpha)} categories, more than {MOST_CATEGORIES}")

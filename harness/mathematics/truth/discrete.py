@@ -90,23 +90,29 @@ def enumerated_unit(unit: Unit, family: Family, values: Tensor) -> tuple[Raw, fl
 def series_unit(unit: Unit, family: Family, start: int) -> tuple[Raw, float]:
     """One coordinate over the integers from ``start``, until every product has fallen by e^-41 for good.
 
-    What lies beyond is bounded by a geometric series with the ratio of the last terms.
+    What lies beyond is then less than the rounding of the sum, unless the terms fall ever more slowly.
     Raises: TruthRefused where that takes more than 2²¹ terms.
     """
-    count = 64
+    done, count = 0, 64
+    log_q, f, s = np.empty(0), np.empty(0), np.empty((0, sum(len(leaf.values) for leaf in unit.leaves)))
     while count <= LONGEST_SERIES:
-        z = torch.arange(start, start + count, dtype=torch.float64)
-        log_q, s = chunked_scores(family, z.unsqueeze(1))
-        f = unit.cost(z).numpy()
-        centre = float(f[np.argmax(log_q)])
-        logs, _ = products(Nodes(log_q, f - centre, s, np.empty((count, 0))))
-        last, before = logs[-WINDOW:].max(0), logs[-2 * WINDOW : -WINDOW].max(0)
-        with np.errstate(invalid="ignore"):
-            fallen = (last < logs.max(0) - FLOOR) & (last < before) | (last == -np.inf)
-        if fallen.all() and np.isfinite(f).all():
+        z = torch.arange(start + done, start + count, dtype=torch.float64)
+        more_log_q, more_s = chunked_scores(family, z.unsqueeze(1))
+        log_q, f = np.concatenate([log_q, more_log_q]), np.concatenate([f, unit.cost(z).numpy()])
+        s = np.concatenate([s, more_s])
+        if np.isfinite(f).all() and has_fallen(log_q, f, s):
             return sums(log_q, f, s)
-        count *= 2
+        done, count = count, 2 * count
     raise TruthRefused(f"the series does not converge within {LONGEST_SERIES} terms")
+
+
+def has_fallen(log_q: FloatArray, f: FloatArray, s: FloatArray) -> bool:
+    """Whether every product is far below its greatest, and still falling, over the last terms."""
+    logs, _ = products(Nodes(log_q, f - float(f[np.argmax(log_q)]), s, np.empty((len(f), 0))))
+    last, before = logs[-WINDOW:].max(0), logs[-2 * WINDOW : -WINDOW].max(0)
+    with np.errstate(invalid="ignore"):
+        fallen = (last < logs.max(0) - FLOOR) & (last < before) | (last == -np.inf)
+    return bool(fallen.all())
 
 
 def enumerated_problem(family: Family, objective: Objective) -> tuple[Raw, float] | None:

@@ -125,9 +125,8 @@ def constant(name: str, value: Tensor, dimension: int) -> FloatArray:
 
 def scores(family: Family, z: Tensor) -> tuple[FloatArray, FloatArray]:
     """``log q(z)`` [m] and ``∇ log q(z)`` with respect to every leaf [m, P], for draws z [m, D] or [m, D, K]."""
-    with torch.enable_grad():
-        theta = family.rows(len(z), torch.float64)
-        return differentiate(family.log_prob(theta, z.unsqueeze(0)), theta)
+    theta = family.rows(len(z), torch.float64)
+    return differentiate(family.log_prob(theta, z.unsqueeze(0)), theta)
 
 
 def differentiate(log_prob: Tensor, theta: dict[str, Tensor]) -> tuple[FloatArray, FloatArray]:
@@ -140,10 +139,9 @@ def differentiate(log_prob: Tensor, theta: dict[str, Tensor]) -> tuple[FloatArra
 
 def slopes(unit: Unit, z: FloatArray) -> tuple[FloatArray, FloatArray]:
     """``f_i`` and its derivative at z: [m], [m]; a jump has derivative zero."""
-    with torch.enable_grad():
-        points = torch.from_numpy(np.ascontiguousarray(z)).requires_grad_()
-        cost = unit.cost(points)
-        if not cost.requires_grad:
-            return cost.numpy(), np.zeros_like(z)
-        (slope,) = torch.autograd.grad(cost.sum(), points)
-        return cost.detach().numpy(), slope.numpy()
+    points = torch.from_numpy(np.ascontiguousarray(z)).requires_grad_()
+    cost = unit.cost(points)
+    if not cost.requires_grad:
+        return cost.numpy(), np.zeros_like(z)
+    (slope,) = torch.autograd.grad(cost.sum(), points)
+    return cost.detach().numpy(), slope.numpy()

@@ -9,6 +9,7 @@ from harness.presentation.figures.dimension import dimension_figure
 from harness.presentation.figures.samples import samples_figure
 from harness.presentation.figures.style import Drawing, Figure, save
 from harness.presentation.figures.work import work_figure
+from harness.vocabulary.errors import StorageError
 
 __all__ = ["DRAWERS", "Drawing", "Figure", "draw_figures"]
 
@@ -26,8 +27,16 @@ def draw_figures(records: RecordSet, place: Path) -> dict[str, Figure]:
     for name, (draw, _) in DRAWERS.items():
         drawing = draw(records)
         if drawing is None:
-            for suffix in (".png", ".csv"):
-                (place / name).with_suffix(suffix).unlink(missing_ok=True)
+            forget(place / name)
         else:
             figures[name] = save(drawing, place / f"{name}.png")
     return figures
+
+
+def forget(path: Path) -> None:
+    """Remove what an earlier report left of a figure that is not drawn now. Raises: StorageError."""
+    for suffix in (".png", ".csv"):
+        try:
+            path.with_suffix(suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot write into {path.parent}: {error.strerror}; choose another folder") from None

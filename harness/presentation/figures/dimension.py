@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from scipy.optimize import isotonic_regression
 
+from harness.judgement.bias import NO_BIAS
 from harness.judgement.laws import normal_quadratic_ratio
 from harness.judgement.relative import CLAIMS, REFERENCE, Claim, band_verdicts, comparable, family_of_reference
 from harness.presentation.collect import RecordSet
@@ -19,6 +21,7 @@ from harness.presentation.figures.style import (
     log_axes,
     main_objective,
     new_canvas,
+    raised,
     styled,
     words,
     wrapped,
@@ -43,7 +46,7 @@ def dimension_figure(records: RecordSet) -> Drawing | None:
         for axes, claim in zip(np.atleast_1d(grid), CLAIMS, strict=True):
             panel(axes, rows[rows["estimator"] == claim.estimator], reference, claim)
         np.atleast_1d(grid)[0].set_ylabel("relative variance (variance ÷ that of reparameterization)")
-        canvas.suptitle(wrapped(finding(rows), 110), fontsize=10.5, x=0.01, ha="left")
+        canvas.suptitle(raised(wrapped(finding(rows), 120)), fontsize=10.5, x=0.01, ha="left")
     samples = ", ".join(map(str, sorted(rows["samples"].unique())))
     bands = " and ".join(f"{c.low:.0f} to {c.high:.0f} ({words(c.estimator)})" for c in CLAIMS)
     alt = (
@@ -51,16 +54,20 @@ def dimension_figure(records: RecordSet) -> Drawing | None:
         f"Claimed bands: {bands}."
     )
     caption = (
-        f"Relative variance against dimension, N = {samples}, one line per family; yellow: the claimed band; "
-        "bold: the reference problem, its exact law (DESIGN.md §8) as a line."
+        f"Relative variance against dimension, N = {samples}, one line per family where the estimator "
+        "is unbiased; yellow: the claimed band; bold: the reference problem, its exact law (DESIGN.md §8) as a line."
     )
     return Drawing(canvas, rows[COLUMNS_OF_DATA], alt, caption)
 
 
 def chosen(frame: pd.DataFrame) -> pd.DataFrame:
-    """Comparable rows of the claimed estimators, main objective, smallest N, first parameter, several D."""
+    """Unbiased, comparable rows of the claimed estimators: main objective, smallest N, first θ, several D."""
     rows = comparable(frame)
-    rows = rows[rows["estimator"].isin([c.estimator for c in CLAIMS]) & rows["relative_variance"].gt(0)]
+    rows = rows[
+        rows["estimator"].isin([c.estimator for c in CLAIMS])
+        & rows["relative_variance"].gt(0)
+        & rows["expected_bias"].isin([NO_BIAS, ""])
+    ]
     if rows.empty:
         return rows
     rows = first_parameters(rows[rows["objective"] == main_objective(rows)])
@@ -88,7 +95,7 @@ def panel(axes: Axes, rows: pd.DataFrame, reference: set[int], claim: Claim) -> 
             axes.plot(group["dimension"], group["relative_variance"], color=LIGHT, marker=".", markersize=4, lw=0.9)
     if len(rows):
         axes.margins(x=0.04)
-        label_ends(axes, ends, np.log(axes.get_ylim()))
+        label_ends(axes, ends)
 
 
 def draw_reference(axes: Axes, group: pd.DataFrame, claim: Claim) -> None:
@@ -106,13 +113,14 @@ def draw_reference(axes: Axes, group: pd.DataFrame, claim: Claim) -> None:
     axes.legend(loc="upper left")
 
 
-def label_ends(axes: Axes, ends: list[tuple[float, float, str, str]], view: np.ndarray) -> None:
-    """Family names right of the lines' ends, pushed apart where they would overlap."""
-    low, high = view
-    placed = -np.inf
-    for x, value, name, color in sorted(ends, key=lambda end: (end[1], end[2])):
-        height = max((np.log(value) - low) / (high - low), placed + LABEL_GAP)
-        placed = height
+def label_ends(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Family names right of the lines' ends, pushed apart where they would overlap (least squares, in order)."""
+    ends = sorted(ends, key=lambda end: (end[1], end[2]))
+    low, high = np.log(axes.get_ylim())
+    steps = LABEL_GAP * np.arange(len(ends))
+    wanted = (np.log([value for _, value, _, _ in ends]) - low) / (high - low)
+    heights = isotonic_regression(wanted - steps).x + steps
+    for (x, value, name, color), height in zip(ends, heights, strict=True):
         axes.annotate(
             name, (x, value), xytext=(1.03, height), textcoords="axes fraction", color=color, fontsize=7.5,
             va="center", annotation_clip=False,

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from harness.judgement.relative import ONE_OVER_N
 from harness.presentation.collect import RecordSet, nearest
@@ -25,6 +26,8 @@ from harness.presentation.figures.style import (
 )
 from harness.presentation.labels import method_order
 
+CLOSE = 0.05  # of a fitted slope to −1
+ROUNDING = 1e-10  # of the largest variance of the same problem: zero but for float32
 GUIDE = "slope −1"
 WANTED_DIMENSION, COLUMNS, MOST_PANELS = 10, 5, 20
 COLUMNS_OF_DATA = [
@@ -52,19 +55,26 @@ def samples_figure(records: RecordSet) -> Drawing | None:
         for axes in grid.flat[max(0, len(problems) - columns) : len(problems)]:
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("samples N")
-        handles = {str(line.get_label()): line for axes in grid.flat for line in axes.get_lines()}
+        handles = {str(line.get_label()): line for axes in grid.flat for line in axes.get_lines() if named(line)}
         names = [*(n for m in method_order(rows) if (n := method_words(m)) in handles), GUIDE]
         canvas.legend([handles[n] for n in names], names, loc="outside lower center", ncols=min(4, len(names)))
         canvas.supylabel("variance of one estimate (units of gradient²)", fontsize=9)
         canvas.suptitle(wrapped(finding(rows), 20 * columns + 20), fontsize=10.5, x=0.01, ha="left")
     dimensions = ", ".join(map(str, sorted(rows["dimension"].unique())))
     alt = f"Variance against N on logarithmic axes, one panel per family, D = {dimensions}. {finding(rows)}."
-    return Drawing(canvas, rows[COLUMNS_OF_DATA], alt, f"Variance of one estimate against N, D = {dimensions}.")
+    caption = f"Variance of one estimate against N, D = {dimensions}; hollow: heavy tail."
+    return Drawing(canvas, rows[COLUMNS_OF_DATA], alt, caption)
+
+
+def named(line: Line2D) -> bool:
+    """Whether a line belongs in the legend."""
+    return not str(line.get_label()).startswith("_")
 
 
 def chosen(frame: pd.DataFrame) -> pd.DataFrame:
     """Positive variances of the main objective, first parameter, one D per family, estimators with two N or more."""
-    frame = frame[frame["variance"].gt(0) & np.isfinite(frame["variance"])]
+    largest = frame.groupby(["q", "f", "dimension", "samples", "parameter"])["variance"].transform("max")
+    frame = frame[frame["variance"].gt(ROUNDING * largest) & np.isfinite(frame["variance"])]
     if frame.empty:
         return frame
     rows = first_parameters(frame[frame["objective"] == main_objective(frame)])
@@ -84,13 +94,17 @@ def panel(axes: Axes, rows: pd.DataFrame, others: list[str]) -> None:
         color, marker = look(group["estimator"].iloc[0], others)
         name = method_words(group["method"].iloc[0])
         axes.plot(group["samples"], group["variance"], color=color, marker=marker, label=name, alpha=0.9)
+        heavy = group[group["tail_flag"]]
+        axes.plot(heavy["samples"], heavy["variance"], marker, color=color, markerfacecolor="white", zorder=4)
     samples = np.array([rows["samples"].min(), rows["samples"].max()], dtype=float)
     start = 0.45 * rows.loc[rows["samples"] == rows["samples"].min(), "variance"].min()
     axes.plot(samples, start * samples[0] / samples, color=GREY, linestyle=":", label=GUIDE)
 
 
 def slopes(rows: pd.DataFrame) -> pd.Series:
-    """Log–log slope of variance in N per family and estimator, least squares."""
+    """Log–log slope of variance in N per family and estimator, least squares; without heavy-tailed rows."""
+    rows = rows[~rows["tail_flag"]]
+    rows = rows[rows.groupby(["q", "f", "method"], sort=False)["samples"].transform("nunique") > 1]
     fitted = {
         key: float(np.polyfit(np.log(group["samples"]), np.log(group["variance"]), 1)[0])
         for key, group in rows.groupby(["q", "f", "estimator", "method"], sort=False)
@@ -103,13 +117,13 @@ def finding(rows: pd.DataFrame) -> str:
     fitted = slopes(rows)
     fixed = fitted[[key[2] in ONE_OVER_N for key in fitted.index]]
     others = fitted[[key[2] not in ONE_OVER_N for key in fitted.index]]
-    families = len(rows[["q", "f"]].drop_duplicates())
     parts = []
     if len(fixed):
-        parts.append(f"Raw, fixed baselines and reparameterization: slopes {span(fixed)}")
+        start = "Variance falls as 1/N: slopes" if (fixed + 1).abs().max() < CLOSE else "Slopes of variance in N are"
+        parts.append(f"{start} {span(fixed)} for raw, fixed baselines and reparameterization (law: −1)")
     if len(others):
-        parts.append(f"{'other estimators' if parts else 'Slopes'}: {span(others)}")
-    return "; ".join(parts) + (f" (law of the first: −1; {families} families)" if len(fixed) else "")
+        parts.append(f"{'' if parts else 'Slopes of variance in N are '}{span(others)} for the other estimators")
+    return "; ".join(parts) or "Too few rows without a heavy tail to fit a slope of variance in N"
 
 
 def span(values: pd.Series) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,11 +116,17 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width))
 
 
+def raised(text: str) -> str:
+    """``D^1.8`` with a raised exponent."""
+    return re.sub(r"D\^([0-9.−-]+[0-9])", r"$D^{\1}$", text)
+
+
 def plain_ticks(axes: Axes) -> None:
-    """Ticks at 1, 2 and 5 on an axis that shows little more than one decade."""
+    """More ticks than the powers of ten on an axis that shows little more than one decade."""
     for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
         if high / low < 60:
-            axis.set_major_locator(LogLocator(10, subs=(1, 2, 5), numticks=12))
+            steps = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 3, 4, 5, 7)
+            axis.set_major_locator(LogLocator(10, subs=steps, numticks=12))
 
 
 def log_axes(axes: Axes) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from harness.judgement.bias import NO_BIAS
+from harness.judgement.relative import without_spread
 from harness.presentation.collect import RecordSet, nearest
 from harness.presentation.figures.style import (
     GREY,
@@ -21,6 +23,7 @@ from harness.presentation.figures.style import (
     styled,
     unknown,
     words,
+    wrapped,
 )
 from harness.presentation.labels import method_order
 from harness.presentation.numbers import number
@@ -44,21 +47,23 @@ def work_figure(records: RecordSet) -> Drawing | None:
         canvas = new_canvas(8.5, 5.4)
         axes = canvas.subplots()
         draw(axes, rows)
-        axes.set_title(f"{finding(rows)}\n{name}", fontsize=10)
+        axes.set_title(wrapped(finding(rows), 80) + f"\n{name}", fontsize=10)
         axes.set_xlabel("wall-clock of one estimate (µs)")
         axes.set_ylabel("variance of one estimate (units of gradient²)")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     alt = f"Variance against wall-clock of one estimate on logarithmic axes, {name}. {finding(rows)}."
     caption = (
-        f"Variance against time, {name}. Each line runs through the values of N, larger ones lower. Dotted: lines of "
-        "equal variance × time. Circled: no other point is both faster and more accurate."
+        f"Variance against time, {name}. Each line runs through the values of N, larger ones lower; bars: "
+        "interquartile range of the timings. Dotted: lines of equal variance × time. Circled: no other point is both "
+        "faster and more accurate."
     )
     return Drawing(canvas, rows[COLUMNS_OF_DATA], alt, caption)
 
 
 def chosen(frame: pd.DataFrame) -> pd.DataFrame:
-    """One problem: the first family of the main objective, its first parameter, the D nearest to 10, every N."""
+    """One problem: the first family of the main objective, its first parameter, the D nearest to 10; unbiased rows."""
     frame = frame[frame["seconds"].gt(0) & frame["variance"].gt(0) & np.isfinite(frame["variance"] * frame["seconds"])]
+    frame = frame[frame["expected_bias"].isin([NO_BIAS, ""]) & ~without_spread(frame)]
     if frame.empty:
         return frame
     rows = first_parameters(frame[frame["objective"] == main_objective(frame)])
@@ -82,6 +87,7 @@ def draw(axes: Axes, rows: pd.DataFrame) -> None:
         group = rows[rows["method"] == method]
         color, marker = look(group["estimator"].iloc[0], others)
         time, variance = 1e6 * group["seconds"], group["variance"]
+        axes.errorbar(time, variance, xerr=5e5 * group["seconds_iqr"], fmt="none", color=color, lw=0.8, alpha=0.6)
         axes.plot(time, variance, color=color, marker=marker, markersize=7, lw=0.9, label=method_words(method))
         if method in (methods[0], methods[-1]):
             name_points(axes, group)
@@ -118,7 +124,7 @@ def equal_work(axes: Axes) -> None:
 def finding(rows: pd.DataFrame) -> str:
     """Who buys most accuracy per second, and by how much more than the next estimator."""
     best = rows.groupby("estimator", sort=False)["work_normalized_variance"].min().sort_values(kind="stable")
-    text = f"{words(str(best.index[0]))} has the least variance × time"
+    text = f"{words(str(best.index[0]))} has the least variance × time at its best N"
     if len(best) < 2:
         return text
     return f"{text}, {number(best.iloc[1] / best.iloc[0])} times less than {words(str(best.index[1]))}"
