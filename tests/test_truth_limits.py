@@ -12,8 +12,10 @@ import mpmath
 import numpy as np
 import pytest
 import torch
+from torch.distributions import constraints
 
 from harness.mathematics.estimators import ESTIMATORS, Estimator, Method
+from harness.mathematics.families import Family, Leaf
 from harness.mathematics.objectives import Separable
 from harness.mathematics.truth import Truth, truth_of
 from harness.mathematics.truth.bounded import Bounded
@@ -222,6 +224,15 @@ def test_a_path_that_misses_a_jump_is_not_given_a_variance() -> None:
         variance(found, "loc", PATH)
 
 
+def test_shapes_are_the_leaf_s_even_for_one_category_or_one_coordinate() -> None:
+    one = class_family("OneHotCategorical", {"logits": [0.3]}, 2)
+    for family in (one, family_of("categorical", None, 3), family_of("normal"), family_of("dirichlet", None, 2)):
+        found = truth_of(family, objective_of("quadratic", family))
+        for leaf in family.leaves:
+            assert found.gradient(leaf.name).value.shape == tuple(leaf.value.shape)
+            assert found.variance(leaf.name, estimator(SF), 1, None).value.shape == tuple(leaf.value.shape)
+
+
 def test_refusals_say_why() -> None:
     student_df = truth_of(*with_quadratic("StudentT", {"df": 8.0, "loc": 0.0, "scale": 1.0}))
     assert variance(student_df, "loc", PATH)[0] > 0
@@ -276,6 +287,32 @@ def test_spikes_and_kinks_are_resolved(term: Any, mean: float) -> None:
     """Costs of a standard normal whose mean is known: a spike at 0, a hinge and a jump that k does not announce."""
     found = plain(term, family_of("normal", {"loc": 0.0, "scale": 1.0}), continuous=False)
     assert float(found.moments.mean.value) == pytest.approx(mean, rel=1e-8)
+
+
+class Hidden(torch.distributions.Uniform):
+    """A user's class that says its support is fixed, while its upper end is a parameter."""
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Not true for any other θ."""
+        return constraints.interval(0.0, 2.0)
+
+
+def test_a_score_without_mean_zero_gives_a_hidden_moving_support_away() -> None:
+    leaf = Leaf("high", "high", None, torch.tensor([2.0], dtype=torch.float64))
+    family = Family(Hidden, (leaf,), {"low": torch.tensor(0.0, dtype=torch.float64)}, 1, ())
+    with pytest.raises(TruthRefused, match="score does not have mean zero"):
+        truth_of(family, objective_of("linear", family))
+
+
+@pytest.mark.parametrize(("loc", "scale", "k"), [(2.3, 1.0, 1e8), (777.0, 1e3, 1.0)])
+def test_a_spike_away_from_the_mass_is_found(loc: float, scale: float, k: float) -> None:
+    """``E exp(−kz²) = exp(−kμ²/v)/√v`` with v = 1 + 2kσ²: narrow, at 0, and no quantile of q is near."""
+    v = 1 + 2 * k * scale**2
+    found = truth("normal", "exponential", {"loc": loc, "scale": scale}, k=k)
+    mean = math.exp(-k * loc**2 / v) / math.sqrt(v)
+    assert float(found.moments.mean.value) == pytest.approx(mean, rel=1e-8)
+    np.testing.assert_allclose(found.gradient("loc").value, [-2 * k * loc / v * mean], rtol=1e-7)
 
 
 def test_a_thousand_equal_coordinates_cost_one_quadrature() -> None:

@@ -35,7 +35,8 @@ class Draw:
 
     ``differentiable``: whether z carries a graph to θ. ``seed`` names the block: an estimator that needs draws of its
     own takes them from a stream of its own under that name. ``history``: costs [T, *B] of earlier estimates, where a
-    training loop would have them; without it a moving average is warmed up on the block's own stream.
+    training loop would have them; without it a moving average is warmed up on the block's own stream. ``given``: draws
+    to be used instead of new ones.
     """
 
     family: Family
@@ -46,9 +47,13 @@ class Draw:
     differentiable: bool = False
     baselines: Baselines | None = None
     history: Tensor | None = None
+    given: Tensor | None = None
     _reparameterized: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.given is not None:
+            self._reparameterized = self.given
+            return
         with torch.set_grad_enabled(self.differentiable):
             self._reparameterized = self.family.sample(self.theta, self.samples)
 

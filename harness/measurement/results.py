@@ -153,6 +153,12 @@ def with_truth(record: Record, blocks: Blocks, facts: Known, estimator: Estimato
     )
 
 
+def without_bias(record: Record) -> Record:
+    """A row whose dtype cannot resolve the problem says nothing of the estimator's bias."""
+    unknown = math.nan
+    return replace(record, bias_z=unknown, detectable_bias=unknown, bias_squared=unknown, mean_squared_error=unknown)
+
+
 def tolerance(blocks: Blocks, gradient: Exact, variance: float, estimator: Estimator, situation: Situation) -> Array:
     """What a mean may differ from the truth by without a bias: oracle error, rounding, torch's own implicit kernels.
 

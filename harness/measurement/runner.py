@@ -19,7 +19,8 @@ from harness.mathematics.objectives import Objective, make_objective
 from harness.mathematics.pilot import pilot_baselines
 from harness.mathematics.truth import Truth, truth_of
 from harness.measurement.isolation import is_available, isolated, resolve_device
-from harness.measurement.results import blank_record, known, record_of, variances, with_timing
+from harness.measurement.resolution import unresolved
+from harness.measurement.results import blank_record, known, record_of, variances, with_timing, without_bias
 from harness.measurement.sampling import Plan, Sampler, Situation, plan_blocks
 from harness.measurement.timing import time_estimate
 from harness.statistics.blocks import Blocks
@@ -134,6 +135,7 @@ def measure_group(
     sampler = Sampler(situation, "measure", plan.rows)
     sampler.extend(estimators, plan.blocks, deadline, MINIMUM_BLOCKS)
     failures = {**plan.failures, **sampler.failures}
+    doubts = unresolved(situation, {a: e for a, e in estimators.items() if a not in failures})
     for address, estimator in estimators.items():
         cell = group[address]
         if address in failures:
@@ -141,7 +143,9 @@ def measure_group(
             continue
         blocks = {leaf: a.result() for leaf, a in sampler.accumulators[address].items()}
         cut = sampler.count(address) < plan.blocks[address] or plan.out_of_time
-        yield finished(address, cell, estimator, problem, situation, blocks, cut=cut, plan=plan)
+        yield finished(
+            address, cell, estimator, problem, situation, blocks, cut=cut, plan=plan, doubt=doubts.get(address, "")
+        )
 
 
 def failed(address: str, cell: Cell, problem: Prepared, trace: str) -> CellResult:
@@ -162,6 +166,7 @@ def finished(
     *,
     cut: bool,
     plan: Plan,
+    doubt: str,
 ) -> CellResult:
     """Rows of a cell that was measured, timing included."""
     timing = time_estimate(situation, estimator, cell.policy.timing_seconds)
@@ -172,5 +177,7 @@ def finished(
         if cut and record.status in ("ok", "imprecise"):
             seconds = cell.policy.budget_seconds
             record = replace(record, status="imprecise", reason=f"clock: budget_seconds={seconds:g} was over")
+        if doubt and record.status in ("ok", "imprecise"):
+            record = replace(without_bias(record), status="imprecise", reason=doubt)
         records.append(record)
     return CellResult(address, tuple(records), plan.rows, variances(blocks), final=not cut)

@@ -22,11 +22,11 @@ from harness.vocabulary.seeds import Purpose, seed_of
 #: Coordinates drawn in one block, by dtype: a block and its graph stay inside a core's second-level cache.
 BLOCK_COORDINATES = {torch.float32: 2**14, torch.float64: 2**13}
 MINIMUM_ROWS = MINIMUM_REPLICATES // MINIMUM_BLOCKS
-PILOT_BLOCKS = 16
+PILOT_BLOCKS = 24
 PILOT_GROWTH = 4
 LARGEST_PILOT = 256
 #: The pilot aims below the target, so that its own noise rarely leaves the measurement above it.
-SAFETY = 0.75
+SAFETY = 0.65
 
 
 def block_rows(samples: int, coordinates: int, dtype: torch.dtype) -> int:

@@ -174,7 +174,7 @@ def missing_section(records: RecordSet) -> list[str]:
     rows = records.frame[records.frame["status"].isin(["not_applicable", "unavailable", "failed"])]
     parts = ["## Not run"]
     if rows.empty:
-        return [*parts, "Every planned cell was run."]
+        return [*parts, "No cell was planned." if records.frame.empty else "Every planned cell was run."]
     reasons = [text.strip().splitlines()[-1] if text.strip() else "no reason recorded" for text in rows["reason"]]
     body = []
     for (status, reason), group in rows.assign(last=reasons).groupby(["status", "last"], sort=False):

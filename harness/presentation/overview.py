@@ -16,11 +16,11 @@ from harness.judgement.relative import (
     judge_row,
     reference_rows,
 )
-from harness.presentation.collect import RecordSet
+from harness.presentation.collect import RecordSet, Source
 from harness.presentation.labels import ORACLE_NOTE, options_of
 from harness.presentation.markdown import split_table, table
 from harness.presentation.numbers import UNKNOWN, interval, number, plural, seconds, verb, with_error
-from harness.vocabulary.records import STATUSES
+from harness.vocabulary.records import KEY, STATUSES
 
 PROBLEM_NAME = (
     f"{REFERENCE.distribution}({REFERENCE.loc:g}, {REFERENCE.scale:g}) × {REFERENCE.objective} with "
@@ -130,12 +130,8 @@ def measured_row(row: pd.Series) -> list[str]:
 
 def run_section(records: RecordSet) -> list[str]:
     """Folders, commands, sizes, options, environment."""
-    headers = ["folder", "command", "jobs", "cells planned", "rows", "target precision"]
-    rows = [
-        [f"`{s.path}`", command(s.manifest.get("command")), *known(s.manifest, "jobs", "cells"), str(len(s.frame)),
-         *known(s.manifest, "precision")]
-        for s in records.sources
-    ]  # fmt: skip
+    headers = ["folder", "command", "jobs", "cells recorded / planned", "rows", "target precision"]
+    rows = [source_row(source) for source in records.sources]
     parts = ["## What was run", table(headers, rows, left=2)]
     count = records.frame["status"].value_counts()
     statuses = ", ".join(f"{count[s]} {s}" for s in STATUSES if s in count)
@@ -145,6 +141,14 @@ def run_section(records: RecordSet) -> list[str]:
             f"{plural(records.duplicates, 'row')} stood in more than one folder; the folder named first counts."
         )
     return [*parts, axes(records.frame), environments(records)]
+
+
+def source_row(source: Source) -> list[str]:
+    """One folder's line; fewer cells recorded than planned means that some were not measured."""
+    jobs, planned, precision = known(source.manifest, "jobs", "cells", "precision")
+    recorded = len(source.frame[[name for name in KEY if name != "parameter"]].drop_duplicates())
+    text = command(source.manifest.get("command"))
+    return [f"`{source.path}`", text, jobs, f"{recorded} / {planned}", str(len(source.frame)), precision]
 
 
 def command(text: object) -> str:

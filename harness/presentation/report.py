@@ -35,35 +35,37 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
 def render(records: RecordSet, figures: dict[str, Figure], output: Path) -> str:
     """All sections, each figure in the section it belongs to."""
     names = [str(source.manifest.get("name") or Path(source.path).name) for source in records.sources]
-
-    def shown(name: str) -> list[str]:
-        drawn = figures.get(name)
-        if drawn is None:
-            return [f"*No figure here: it needs {DRAWERS[name][1]}, which these records lack.*"]
-        return [figure(drawn.alt, f"figures/{output.stem}/{drawn.path.name}", drawn.caption)]
-
+    place = f"figures/{output.stem}"
     return document([
         f"# Variance of gradient estimators: {', '.join(names)}",
         verdict(records),
         scope(records.frame),
         ESTIMAND,
         *reference_section(records),
-        *shown("dimension"),
+        figure_part(figures, "dimension", place),
         *run_section(records),
         *families_section(records),
         *losses_section(records),
         *objectives_section(records),
         *real_data_section(records),
         "## Variance against the number of samples",
-        *shown("samples"),
+        figure_part(figures, "samples", place),
         *cost_section(records),
-        *shown("work"),
+        figure_part(figures, "work", place),
         *bias_section(records),
         *agreement_section(records),
         *precision_section(records),
         *missing_section(records),
         *regenerate_section(records, output),
     ])  # fmt: skip
+
+
+def figure_part(figures: dict[str, Figure], name: str, place: str) -> str:
+    """A figure, or what the records lack for it."""
+    drawn = figures.get(name)
+    if drawn is None:
+        return f"*No figure here: it needs {DRAWERS[name][1]}, which these records lack.*"
+    return figure(drawn.alt, f"{place}/{drawn.path.name}", drawn.caption)
 
 
 def regenerate_section(records: RecordSet, output: Path) -> list[str]:

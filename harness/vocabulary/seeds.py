@@ -12,7 +12,9 @@ from typing import Literal
 
 from harness.vocabulary.cells import Problem, compact_json
 
-Purpose = Literal["baseline", "pilot", "measure", "warmup", "timing", "confirm", "reference", "fit", "minibatch"]
+Purpose = Literal[
+    "baseline", "pilot", "measure", "warmup", "timing", "confirm", "reference", "resolution", "fit", "minibatch"
+]
 
 
 def problem_key(problem: Problem) -> str:

@@ -26,7 +26,7 @@ from harness.mathematics.truth.charts import Chart
 from harness.mathematics.truth.continuous import integrated
 from harness.mathematics.truth.moments import ROUNDING, Centred, centred, checked, zero_like
 from harness.mathematics.truth.quadrature import panel_points
-from harness.mathematics.truth.units import Unit, UnitLeaf
+from harness.mathematics.truth.units import CHUNK, Unit, UnitLeaf
 from harness.vocabulary.errors import TruthRefused
 
 MOST_CATEGORIES = 16
@@ -47,8 +47,9 @@ class Marginal:
 
     def cost(self, z: FloatArray) -> FloatArray:
         """``h(z; k)`` elementwise."""
-        values = self.term(torch.from_numpy(z.reshape(-1)), torch.tensor(self.k, dtype=torch.float64))
-        return values.numpy().reshape(z.shape)
+        k, points = torch.tensor(self.k, dtype=torch.float64), torch.from_numpy(z.reshape(-1))
+        values = [self.term(part, k) for part in torch.split(points, CHUNK)]
+        return torch.cat(values).numpy().reshape(z.shape)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from harness.mathematics.truth.units import CHUNK, Unit, scores
 from harness.vocabulary.errors import TruthRefused
 
 LARGEST_ENUMERATION = 2**16
-LONGEST_SERIES = 2**21
+LONGEST_SERIES = 2**20
 
 
 def constraint_of(family: Family) -> constraints.Constraint:
@@ -91,7 +91,7 @@ def series_unit(unit: Unit, family: Family, start: int) -> tuple[Raw, float]:
     """One coordinate over the integers from ``start``, until every product has fallen by e^-41 for good.
 
     What lies beyond is then less than the rounding of the sum, unless the terms fall ever more slowly.
-    Raises: TruthRefused where that takes more than 2²¹ terms.
+    Raises: TruthRefused where that takes more than 2²⁰ terms.
     """
     done, count = 0, 64
     log_q, f, s = np.empty(0), np.empty(0), np.empty((0, sum(len(leaf.values) for leaf in unit.leaves)))

@@ -57,7 +57,7 @@ def entries(unit: Unit) -> Iterator[tuple[str, slice, bool]]:
     """Every leaf's name, its place among the P scalars of θ, and whether it is a vector."""
     start = 0
     for leaf in unit.leaves:
-        yield leaf.name, slice(start, start + len(leaf.values)), bool(unit.unit_shape) and len(leaf.values) > 1
+        yield leaf.name, slice(start, start + len(leaf.values)), leaf.vector
         start += len(leaf.values)
 
 

@@ -24,12 +24,13 @@ CHUNK = 2**14
 
 @dataclass(frozen=True)
 class UnitLeaf:
-    """A leaf at one coordinate: one value, or one for each category."""
+    """A leaf at one coordinate: one value, or (``vector``) one for each category."""
 
     name: str
     parameter: str
     bijector: str | None
     values: tuple[float, ...]
+    vector: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Unit:
 
     def family(self) -> Family:
         """The family of this coordinate alone, D = 1."""
-        shape = {leaf.name: (1, *self.unit_shape) if len(leaf.values) > 1 else (1,) for leaf in self.leaves}
+        values = [torch.tensor(leaf.values, dtype=torch.float64) for leaf in self.leaves]
         leaves = tuple(
-            Leaf(x.name, x.parameter, x.bijector, torch.tensor(x.values, dtype=torch.float64).reshape(shape[x.name]))
-            for x in self.leaves
+            Leaf(leaf.name, leaf.parameter, leaf.bijector, value.unsqueeze(0) if leaf.vector else value)
+            for leaf, value in zip(self.leaves, values, strict=True)
         )
         constants = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.constants}
         return Family(self.target, leaves, constants, 1, self.unit_shape)
@@ -107,7 +108,10 @@ def unit(family: Family, parts: list[FloatArray], term: Callable[[Tensor, Tensor
     count = len(family.leaves)
     return Unit(
         family.target,
-        tuple(UnitLeaf(x.name, x.parameter, x.bijector, v) for x, v in zip(family.leaves, values, strict=False)),
+        tuple(
+            UnitLeaf(leaf.name, leaf.parameter, leaf.bijector, value, leaf.value.ndim > 1)
+            for leaf, value in zip(family.leaves, values, strict=False)
+        ),
         tuple((name, v[0]) for name, v in zip(family.constants, values[count:], strict=False)),
         family.unit_shape,
         term,
