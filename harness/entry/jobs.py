@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from harness.entry.configuration import job_from
 from harness.entry.progress import show_progress
 from harness.measurement.runner import check_job, measure
+from harness.storage.archive import ReferenceArchive
 from harness.storage.cells import CellStore, address_of
 from harness.storage.runs import JobReport, RunFolder
 from harness.vocabulary.cells import Cell, Job
@@ -33,7 +34,7 @@ def run_job(cfg: DictConfig) -> None:
         title = job.title()
         planned = {address_of(cell): cell for cell in job.cells()}
         addresses = tuple(planned)
-        measured = measure_missing(job, planned, CellStore(folder))
+        measured = measure_missing(job, planned, CellStore(folder), ReferenceArchive(folder.parent / "inputs"))
         report = JobReport(number, title, addresses, measured)
     except ConfigurationError as error:
         report = JobReport(number, title, addresses, measured, str(error), "configuration")
@@ -43,10 +44,10 @@ def run_job(cfg: DictConfig) -> None:
     show_progress(RunFolder(folder), report)
 
 
-def measure_missing(job: Job, planned: dict[str, Cell], store: CellStore) -> int:
+def measure_missing(job: Job, planned: dict[str, Cell], store: CellStore, archive: ReferenceArchive) -> int:
     """Measure the planned cells that have no final result yet; returns how many."""
     missing = [(a, c) for a, c in planned.items() if not ((stored := store.load(a)) and stored.final)]
     check_job(job)
-    for result in measure(job, missing):
+    for result in measure(job, missing, archive):
         store.save(result)
     return len(missing)

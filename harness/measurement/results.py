@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,24 +12,15 @@ import torch
 
 from harness.mathematics.estimators import Estimator, Setting
 from harness.mathematics.estimators.reparameterized import kernel_error
-from harness.mathematics.truth import Exact, Truth
+from harness.mathematics.truth import Exact
+from harness.measurement.knowledge import Known
 from harness.measurement.sampling import Situation
 from harness.measurement.timing import Timing
 from harness.statistics import intervals
 from harness.statistics.bias import bias_against
 from harness.statistics.blocks import Array, Blocks
 from harness.vocabulary.cells import SCHEMA_VERSION, Cell, compact_json
-from harness.vocabulary.errors import TruthRefused
 from harness.vocabulary.records import Record, Status
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known exactly about one parameter of a cell, and why where it is not."""
-
-    gradient: Exact | None
-    variance: Exact | None
-    method: str
 
 
 def identity_columns(cell: Cell, device: str, estimator: Estimator | None = None) -> dict[str, Any]:
@@ -56,18 +47,6 @@ def identity_columns(cell: Cell, device: str, estimator: Estimator | None = None
 def blank_record(cell: Cell, device: str, parameter: str, status: Status, reason: str) -> Record:
     """A row without numbers: what was not run, and why."""
     return Record(**identity_columns(cell, device), parameter=parameter, status=status, reason=reason)
-
-
-def known(truth: Truth | None, refusal: str, leaf: str, estimator: Estimator, situation: Situation) -> Known:
-    """Ask the truth for the gradient and for this estimator's variance."""
-    if truth is None:
-        return Known(None, None, f"no exact gradient: {refusal}")
-    gradient = truth.gradient(leaf)
-    try:
-        variance = truth.variance(leaf, estimator, situation.samples, situation.baselines)
-    except TruthRefused as refused:
-        return Known(gradient, None, f"{gradient.method}; no exact variance: {refused}")
-    return Known(gradient, variance, variance.method)
 
 
 def record_of(

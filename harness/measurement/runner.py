@@ -17,18 +17,17 @@ from harness.mathematics.estimators import Estimator, Setting, make_estimator
 from harness.mathematics.families import Family, make_family
 from harness.mathematics.objectives import Objective, make_objective
 from harness.mathematics.pilot import pilot_baselines
-from harness.mathematics.truth import Truth, truth_of
 from harness.measurement.isolation import is_available, isolated, resolve_device
+from harness.measurement.knowledge import Archive, Knowledge
 from harness.measurement.resolution import unresolved
-from harness.measurement.results import blank_record, known, record_of, variances, with_timing, without_bias
+from harness.measurement.results import blank_record, record_of, variances, with_timing, without_bias
 from harness.measurement.sampling import Plan, Sampler, Situation, plan_blocks
 from harness.measurement.timing import time_estimate
 from harness.statistics.blocks import Blocks
 from harness.vocabulary.cells import MINIMUM_BLOCKS, Cell, Job, Policy
-from harness.vocabulary.errors import TruthRefused
 from harness.vocabulary.records import Record
 from harness.vocabulary.results import CellResult
-from harness.vocabulary.seeds import problem_key
+from harness.vocabulary.seeds import problem_key, question_key
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,7 @@ class Prepared:
 
     family: Family
     objective: Objective
-    truth: Truth | None
-    refusal: str
+    knowledge: Knowledge
     device: str
     dtype: torch.dtype
     key: str
@@ -52,8 +50,10 @@ def check_job(job: Job) -> None:
         make_estimator(spec)
 
 
-def measure(job: Job, cells: Sequence[tuple[str, Cell]]) -> Iterator[CellResult]:
+def measure(job: Job, cells: Sequence[tuple[str, Cell]], archive: Archive | None = None) -> Iterator[CellResult]:
     """Measure the given cells of a job, each under its address; one sample count at a time, cheapest first.
+
+    ``archive`` keeps reference runs between jobs, where no exact value is known.
 
     Raises: ConfigurationError for a job that cannot be built. A failing cell is a result, not an exception.
     """
@@ -63,7 +63,7 @@ def measure(job: Job, cells: Sequence[tuple[str, Cell]]) -> Iterator[CellResult]
             yield unavailable(address, cell, device)
         return
     with isolated(device):
-        problem = prepare(job, device)
+        problem = prepare(job, device, archive)
         baselines: Baselines | None = None
         for samples in sorted({cell.samples for _, cell in cells}):
             group = {address: cell for address, cell in cells if cell.samples == samples}
@@ -77,17 +77,13 @@ def measure(job: Job, cells: Sequence[tuple[str, Cell]]) -> Iterator[CellResult]
             yield from measure_group(problem, situation, group, {a: estimators[a] for a in runnable}, job.policy)
 
 
-def prepare(job: Job, device: str) -> Prepared:
+def prepare(job: Job, device: str, archive: Archive | None) -> Prepared:
     """q, f and their truth."""
     family = make_family(job.problem.distribution, job.problem.dimension)
     objective = make_objective(job.problem.objective, family)
-    truth, refusal = None, ""
-    try:
-        truth = truth_of(family, objective)
-    except TruthRefused as refused:
-        refusal = str(refused)
+    knowledge = Knowledge(family, objective, question_key(job.problem), archive)
     dtype = getattr(torch, job.problem.dtype)
-    return Prepared(family, objective, truth, refusal, device, dtype, problem_key(job.problem))
+    return Prepared(family, objective, knowledge, device, dtype, problem_key(job.problem))
 
 
 def unavailable(address: str, cell: Cell, device: str) -> CellResult:
@@ -172,7 +168,7 @@ def finished(
     timing = time_estimate(situation, estimator, cell.policy.timing_seconds)
     records: list[Record] = []
     for leaf, measured in blocks.items():
-        facts = known(problem.truth, problem.refusal, leaf, estimator, situation)
+        facts = problem.knowledge.about(leaf, estimator, situation.samples, situation.baselines)
         record = with_timing(record_of(cell, leaf, estimator, situation, measured, facts), timing)
         if cut and record.status in ("ok", "imprecise"):
             seconds = cell.policy.budget_seconds

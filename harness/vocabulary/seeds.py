@@ -24,6 +24,12 @@ def problem_key(problem: Problem) -> str:
     return compact_json(axes)
 
 
+def question_key(problem: Problem) -> str:
+    """The axes of a problem that its answer depends on: q, f and D, not seed, dtype or device."""
+    axes = asdict(problem)
+    return compact_json({name: axes[name] for name in ("distribution", "objective", "dimension")})
+
+
 def seed_of(purpose: Purpose, key: str, *axes: int | str) -> int:
     """A 63-bit seed from named axes.
 

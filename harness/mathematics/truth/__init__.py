@@ -22,10 +22,6 @@ from harness.mathematics.truth.moments import Moments
 from harness.mathematics.truth.problem import moments_of_problem
 from harness.vocabulary.errors import TruthRefused
 
-#: largest error bound that is given out: relative to the value, or to the natural scale that it is a difference on
-RELATIVE_LIMIT = 1e-3
-SCALE_LIMIT = 1e-5
-
 
 @dataclass(frozen=True)
 class Exact:
@@ -37,10 +33,23 @@ class Exact:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How large an error bound may be: relative to the value, or to the natural scale that it is a difference on."""
+
+    relative: float = 1e-3
+    scale: float = 1e-5
+
+
+#: For reference runs, whose bounds are statistical and stand beside every value.
+REFERENCE_LIMITS = Limits(relative=0.25, scale=0.01)
+
+
+@dataclass(frozen=True)
 class Truth:
-    """What is exactly known of one problem."""
+    """What is known of one problem, exactly or by a labelled reference run."""
 
     moments: Moments
+    limits: Limits = Limits()
 
     def gradient(self, leaf: str) -> Exact:
         """``∇_leaf E f``: [D] or [D, K].
@@ -52,7 +61,7 @@ class Truth:
         scale = np.sqrt(np.where(np.isfinite(square), square, self.moments.mean.value**2 * moments.ss.value))
         if not np.isfinite(moments.gradient.value).all():
             raise TruthRefused(f"the gradient with respect to {leaf} is not finite")
-        return accepted(moments.gradient, scale, self.moments.method)
+        return accepted(moments.gradient, scale, self.moments.method, self.limits)
 
     def variance(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Exact:
         """Variance of ONE N-sample estimate per coordinate: [D] or [D, K]. It may be infinite: the method then says so.
@@ -65,17 +74,18 @@ class Truth:
         with np.errstate(invalid="ignore"):
             variance = VARIANCES[estimator.target](case)
             scale = natural_scale(case, estimator.target).value
-        return accepted(variance, scale, self.moments.method)
+        return accepted(variance, scale, self.moments.method, self.limits)
 
 
-def accepted(found: Bounded, scale: FloatArray, method: str) -> Exact:
+def accepted(found: Bounded, scale: FloatArray, method: str, limits: Limits) -> Exact:
     """The value, unless its bound is too large.
 
     Raises: TruthRefused.
     """
     infinite = np.isposinf(found.value)
     error = np.where(infinite, 0.0, found.error)
-    limit = np.maximum(RELATIVE_LIMIT * np.abs(found.value), SCALE_LIMIT * np.where(np.isfinite(scale), scale, 0.0))
+    natural = np.where(np.isfinite(scale), scale, 0.0)
+    limit = np.maximum(limits.relative * np.abs(found.value), limits.scale * natural)
     if np.isnan(found.value).any() or not (infinite | (error <= limit)).all():
         worst = float(np.abs(found.value).max())
         raise TruthRefused(f"the error bound {float(error.max()):.1e} is too large for a value of {worst:.1e}")

@@ -1,0 +1,160 @@
+"""Where no exact value is known: the same moments from a long run of draws, with its standard error, labelled as such.
+
+The run is in float64, has its own seed and knows nothing of the estimators' draws. Its "bound" is 4.4 standard errors
+(one normal deviate in 10⁵ lies outside), by the delete-one jackknife over its chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.mathematics.draws import Draw, seed_generator
+from harness.mathematics.families import Family
+from harness.mathematics.objectives import Objective
+from harness.mathematics.pilot import scores
+from harness.mathematics.truth.bounded import Bounded, FloatArray
+from harness.mathematics.truth.moments import LeafMoments, Moments, zero_like
+from harness.vocabulary.seeds import seed_of
+
+#: Standard errors that a reference value is given to.
+DEVIATES = 4.4
+CHUNKS = 64
+MOMENTS = ("gradient", "s", "cs", "ss", "css", "ccss", "path_mean", "path_variance")
+
+Sums = dict[str, FloatArray]
+
+
+def reference_draws(family: Family) -> int:
+    """Draws of a reference run: between 2¹⁴ and 2¹⁷, about 2²² coordinates."""
+    return min(2**17, max(2**14, 2**22 // family.coordinates))
+
+
+def reference_moments(family: Family, objective: Objective, key: str) -> Moments:
+    """All moments of cost, score and path of a problem without an exact answer.
+
+    The gradient is the path's mean where q is reparameterizable and f continuous, else ``E[cs]``.
+    """
+    size = reference_draws(family) // CHUNKS
+    with torch.random.fork_rng(devices=[]):
+        origin: float | None = None
+        chunks: list[Sums] = []
+        for index in range(CHUNKS):
+            seed_generator("cpu", seed_of("reference", key, index))
+            chunks.append(sums_of(family, objective, size, origin))
+            origin = float(chunks[0]["origin"])
+    stacked = {name: np.stack([chunk[name] for chunk in chunks]) for name in chunks[0] if name != "origin"}
+    label = f"reference run of {size * CHUNKS} draws, ± {DEVIATES} standard errors"
+    return assembled(family, objective, stacked, chunks[0]["origin"], label)
+
+
+def sums_of(family: Family, objective: Objective, size: int, origin: float | None) -> Sums:
+    """Means over one chunk of ``f, f², s, fs, s², fs², f²s², p, p²`` with f taken from ``origin``."""
+    theta = family.rows(size, torch.float64)
+    draw = Draw(family, objective, 1, theta, differentiable=family.has_rsample)
+    cost = draw.cost[0]
+    start = float(cost.mean()) if origin is None else origin
+    f = (cost - start).numpy()[:, None]
+    s = np.concatenate([score.flatten(1).numpy() for score in scores(draw).values()], axis=1)
+    p = paths(draw, s.shape[1])
+    columns = {"f": f, "ff": f**2, "s": s, "fs": f * s, "ss": s**2, "fss": f * s**2, "ffss": (f * s) ** 2}
+    means = {name: column.mean(0) for name, column in {**columns, "p": p, "pp": p**2}.items()}
+    return {**means, "origin": np.asarray(start)}
+
+
+def paths(draw: Draw, width: int) -> FloatArray:
+    """Pathwise gradients [R, P]; zero where there is no path."""
+    if not (draw.differentiable and draw.pathwise_cost.requires_grad):
+        return np.zeros((draw.rows, width))
+    leaves = list(draw.theta.values())
+    found = torch.autograd.grad(draw.pathwise_cost.sum(), leaves, allow_unused=True)
+    filled = [(torch.zeros_like(leaf) if g is None else g).flatten(1) for leaf, g in zip(leaves, found, strict=True)]
+    return np.concatenate([g.numpy() for g in filled], axis=1)
+
+
+def about_the_mean(raw: Mapping[str, FloatArray]) -> Sums:
+    """Moments of ``c = f − E f`` from plain means, along any leading axes."""
+    m = raw["f"]
+    return {
+        "mean": m,
+        "variance": raw["ff"] - m**2,
+        "s": raw["s"],
+        "cs": raw["fs"] - m * raw["s"],
+        "ss": raw["ss"],
+        "css": raw["fss"] - m * raw["ss"],
+        "ccss": raw["ffss"] - 2 * m * raw["fss"] + m**2 * raw["ss"],
+        "path_mean": raw["p"],
+        "path_variance": raw["pp"] - raw["p"] ** 2,
+    }
+
+
+def with_errors(stacked: Sums) -> dict[str, Bounded]:
+    """Values from all chunks, errors from leaving out one at a time."""
+    total = {name: chunks.mean(0) for name, chunks in stacked.items()}
+    left_out = {name: (CHUNKS * total[name] - chunks) / (CHUNKS - 1) for name, chunks in stacked.items()}
+    values, others = about_the_mean(total), about_the_mean(left_out)
+    errors = {name: np.sqrt((CHUNKS - 1) * others[name].var(0)) for name in values}
+    return {name: Bounded(values[name], DEVIATES * errors[name]) for name in values}
+
+
+def assembled(family: Family, objective: Objective, stacked: Sums, origin: FloatArray, label: str) -> Moments:
+    """Moments by leaf, each of the leaf's shape."""
+    found = with_errors(stacked)
+    along_path = family.has_rsample and objective.continuous
+    found["gradient"] = found["path_mean"] if along_path else found["cs"]
+    leaves, start = {}, 0
+    for leaf in family.leaves:
+        place, shape = slice(start, start + leaf.value.numel()), tuple(leaf.value.shape)
+        start = place.stop
+        own: dict[str, Any] = {
+            n: Bounded(found[n].value[place].reshape(shape), found[n].error[place].reshape(shape)) for n in MOMENTS
+        }
+        if not family.support_depends_on_parameters():
+            own["s"] = zero_like(own["s"])
+        if not family.has_rsample:
+            reason = f"{family.target.__name__} is not reparameterizable"
+            own = {name: value for name, value in own.items() if not name.startswith("path")}
+            leaves[leaf.name] = LeafMoments(**own, path_reason=reason)
+        else:
+            leaves[leaf.name] = LeafMoments(**own)
+    mean = found["mean"][0] + float(origin)
+    return Moments(mean, found["variance"][0], leaves, label, family.support_depends_on_parameters())
+
+
+def as_plain(moments: Moments) -> dict[str, Any]:
+    """Numbers and lists only, to be stored."""
+    leaves = {
+        name: {m: pair(getattr(leaf, m)) for m in MOMENTS if getattr(leaf, m) is not None}
+        | {"path_reason": leaf.path_reason}
+        for name, leaf in moments.leaves.items()
+    }
+    return {
+        "mean": pair(moments.mean),
+        "variance": pair(moments.variance),
+        "leaves": leaves,
+        "method": moments.method,
+        "moving": moments.moving,
+    }
+
+
+def from_plain(content: Mapping[str, Any]) -> Moments:
+    """What ``as_plain`` gave."""
+    leaves = {}
+    for name, stored in content["leaves"].items():
+        own: dict[str, Any] = {m: unpair(v) if m in MOMENTS else v for m, v in stored.items()}
+        leaves[name] = LeafMoments(**own)
+    mean, variance = unpair(content["mean"]), unpair(content["variance"])
+    return Moments(mean, variance, leaves, content["method"], content["moving"])
+
+
+def pair(number: Bounded) -> list[Any]:
+    """Value and error as nested lists."""
+    return [number.value.tolist(), number.error.tolist()]
+
+
+def unpair(lists: list[Any]) -> Bounded:
+    """What ``pair`` gave."""
+    return Bounded(np.asarray(lists[0], dtype=np.float64), np.asarray(lists[1], dtype=np.float64))
