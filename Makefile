@@ -4,7 +4,9 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 # Test processes at once; each computes on one thread.
 WORKERS ?= 2
-# Further overrides of the sweeps: make sweep ARGS='precision=0.1 hydra/launcher=joblib'
+# Sweeps run their jobs in WORKERS processes; LAUNCHER= (empty) runs them one after the other in this one.
+LAUNCHER ?= hydra/launcher=joblib hydra.launcher.n_jobs=$(WORKERS)
+# Further overrides of the sweeps: make sweep ARGS='precision=0.1 timing_seconds=0.2'
 ARGS ?=
 
 SWEEPS := variance objectives logistic_regression
@@ -44,7 +46,7 @@ sweep: $(INSTALLED)  ## measure the main sweeps and render reports/variance.md
 	@status=0; \
 	for name in $(SWEEPS); do \
 	  echo "== $$name" >&2; \
-	  code=0; $(RUN) harness +sweep=$$name report=null $(ARGS) || code=$$?; \
+	  code=0; $(RUN) harness +sweep=$$name report=null $(LAUNCHER) $(ARGS) || code=$$?; \
 	  if [ $$code -ne 0 ] && [ $$code -ne 3 ]; then exit $$code; fi; \
 	  if [ $$code -ne 0 ]; then status=$$code; fi; \
 	done; \

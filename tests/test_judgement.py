@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.judgement.accuracy import agreement
+from harness.judgement.accuracy import agreement, by_reference_run
 from harness.judgement.bias import FAMILY_LEVEL, bias_verdicts
 from harness.judgement.laws import normal_quadratic_variances
 from harness.judgement.real_data import SAME_ORDER, published_variance, same_order
@@ -107,6 +107,7 @@ def test_surprise_and_confirmation_follow_the_declaration(tmp_path: Path) -> Non
         ({"status": "diverged", "bias_z": math.nan, "variance": math.nan}, "diverged"),
         ({"bias_z": math.nan, "exact_gradient": math.nan}, "no exact gradient"),
         ({"status": "imprecise", "variance": 0.0, "bias_z": math.inf}, "no two replicates differed"),
+        ({"status": "imprecise", "bias_z": math.nan}, "rounding in its dtype"),
     ],
 )
 def test_rows_that_cannot_speak_say_why(tmp_path: Path, changes: dict[str, object], why: str) -> None:
@@ -285,6 +286,20 @@ def test_untrusted_rows_are_counted_apart(tmp_path: Path) -> None:
     found = agreement(frame_of(tmp_path, rows))
     assert (found.rows, found.untrusted, found.missed["seed"].tolist()) == (1, 2, [1])
     assert found.contradictions.empty
+
+
+def test_reference_runs_are_told_from_exact_values(tmp_path: Path) -> None:
+    run = "reference run of 16384 draws, ± 5 standard errors"
+    methods = [
+        run,
+        f"quadrature; variance: {run}",
+        "quadrature",
+        f"{run}; no variance: unknown",
+        "a reference run is needed",
+    ]
+    frame = frame_of(tmp_path, [record(seed=n, exact_method=text) for n, text in enumerate(methods)])
+    assert by_reference_run(frame, "gradient").tolist() == [True, False, False, True, False]
+    assert by_reference_run(frame, "variance").tolist() == [True, True, False, True, False]
 
 
 def test_rounding_of_a_zero_variance_contradicts_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,18 @@ from scipy import stats
 from harness.judgement.bias import FAMILY_LEVEL
 from harness.statistics.bias import holm
 from harness.vocabulary.cells import DTYPES
+
+#: How ``exact_method`` begins where no exact value is known and a long run of draws stands in for it.
+REFERENCE_RUN = "reference run of"
+#: What separates the method of the gradient from that of the variance, where they differ.
+SEPARATOR = "; variance: "
+
+
+def by_reference_run(records: pd.DataFrame, quantity: Literal["gradient", "variance"]) -> pd.Series:
+    """Rows whose ``exact_gradient`` or ``exact_variance`` is that of a reference run."""
+    part = 0 if quantity == "gradient" else -1
+    methods = [str(text).split(SEPARATOR)[part] for text in records["exact_method"]]
+    return pd.Series([text.startswith(REFERENCE_RUN) for text in methods], index=records.index, dtype=bool)
 
 
 @dataclass(frozen=True)

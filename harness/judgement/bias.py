@@ -1,8 +1,8 @@
 """Is each estimate of ``∇_θ E_q[f(z)]`` unbiased? One family-wise answer for a whole record set.
 
 A row's ``bias_z`` is the worst of its coordinates against the truth; its p-value is Bonferroni's over them, and Holm's
-over all rows that can speak. A row that cannot (heavy tail, overflow, no truth, no spread) answers *cannot tell*; it
-stays out of the family, so that an untrustworthy p-value neither accuses nor shields another row.
+over all rows that can speak. A row that cannot (heavy tail, overflow, no truth, no spread, a dtype too narrow) answers
+*cannot tell*; it stays out of the family, so that an untrustworthy p-value neither accuses nor shields another row.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def silence(records: pd.DataFrame) -> pd.Series:
         (records["status"] == "diverged", "diverged"),
         (records["tail_flag"], "heavy tail"),
         ((records["variance"] == 0) & (records["status"] != "ok"), "no two replicates differed"),
-        (records["bias_z"].isna(), "no exact gradient"),
+        (records["exact_gradient"].isna(), "no exact gradient"),
+        (records["bias_z"].isna(), "rounding in its dtype"),
     ]
     told = np.select([mask for mask, _ in reasons], [reason for _, reason in reasons], "")
     return pd.Series(told, index=records.index, dtype=object)

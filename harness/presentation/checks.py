@@ -6,10 +6,10 @@ import math
 
 import pandas as pd
 
-from harness.judgement.accuracy import Agreement, agreement
+from harness.judgement.accuracy import Agreement, agreement, by_reference_run
 from harness.judgement.bias import FAMILY_LEVEL, NO_BIAS, VERDICTS, standardized_sensitivity
 from harness.presentation.collect import RecordSet
-from harness.presentation.labels import full_cell, method_order
+from harness.presentation.labels import exact_number, full_cell, method_order
 from harness.presentation.markdown import folded, table
 from harness.presentation.numbers import UNKNOWN, interval, number, percent, plural, verb, with_error
 
@@ -23,8 +23,10 @@ def bias_section(records: RecordSet) -> list[str]:
     parts = ["## Bias"]
     if tested == 0:
         return [*parts, "No row could be tested: none has both a trusted mean and an exact gradient.", *silent(frame)]
+    by_run = int((by_reference_run(frame, "gradient") & frame["p_adjusted"].notna()).sum())
+    runs = f" ({by_run} of them against a reference run, whose error is granted)" if by_run else ""
     parts.append(
-        f"{plural(tested, 'row')} tested against the exact gradient, coordinate by coordinate, family-wise at "
+        f"{plural(tested, 'row')} tested against the exact gradient{runs}, coordinate by coordinate, family-wise at "
         f"{FAMILY_LEVEL:g} (Holm): the probability of a single false accusation among all of them. *unbiased* means "
         "not rejected; the last two columns say how large a bias would have been caught."
     )
@@ -40,7 +42,7 @@ def surprises(frame: pd.DataFrame) -> list[str]:
         return ["**No surprise**: no estimator that declares itself unbiased was found biased."]
     body = [
         [full_cell(r), number(r["bias_z"]), number(r["p_adjusted"]), with_error(r["gradient"], r["gradient_se"]),
-         number(r["exact_gradient"])]
+         exact_number(r, "gradient")]
         for _, r in rows.head(MOST_LISTED).iterrows()
     ]  # fmt: skip
     text = f"**{plural(len(rows), 'surprise')}**: declared unbiased, found biased."
@@ -99,15 +101,27 @@ def silent(frame: pd.DataFrame) -> list[str]:
 
 def agreement_section(records: RecordSet) -> list[str]:
     """Measured variances against exact ones."""
-    found = agreement(records.frame)
-    parts = ["## Agreement with exact variances"]
+    by_run = by_reference_run(records.frame, "variance")
+    parts = ["## Agreement with exact variances", *compared(agreement(records.frame[~by_run]), "an exact variance")]
+    if not by_run.any():
+        return parts
+    found = agreement(records.frame[by_run])
+    return [
+        *parts,
+        "### Agreement with reference runs",
+        *compared(found, "a reference run, whose own error is granted,"),
+    ]
+
+
+def compared(found: Agreement, what: str) -> list[str]:
+    """How often intervals contain the truth, which rows contradict it, and what the untrusted ones missed."""
     if found.rows == 0:
-        return [*parts, "No trusted row has an exact variance to compare with.", *missed(found)]
-    parts.append(
-        f"Of {plural(found.rows, 'row')} with an exact variance (status ok, no heavy tail) the 95 % interval contains "
+        return [f"No trusted row has {what} to compare with.".replace(", to", " to"), *missed(found)]
+    parts = [
+        f"Of {plural(found.rows, 'row')} with {what} (status ok, no heavy tail) the 95 % interval contains "
         f"it in {percent(found.covered, found.rows)}. Rows share their draws, so that this share scatters more than "
         "that of independent ones."
-    )
+    ]
     rows = found.contradictions
     if rows.empty:
         return [*parts, f"No row contradicts it family-wise at {FAMILY_LEVEL:g}.", *missed(found)]
@@ -134,7 +148,7 @@ def missed(found: Agreement) -> list[str]:
 def against_exact(rows: pd.DataFrame) -> str:
     """Measured beside exact variance."""
     body = [
-        [full_cell(r), interval(r["variance"], r["variance_low"], r["variance_high"]), number(r["exact_variance"])]
+        [full_cell(r), interval(r["variance"], r["variance_low"], r["variance_high"]), exact_number(r, "variance")]
         for _, r in rows.iterrows()
     ]
     return table(["row", "variance", "exact"], body)

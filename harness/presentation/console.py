@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from harness.judgement.bias import VERDICTS
 from harness.presentation.collect import collect
-from harness.presentation.labels import ORACLE_MARK, ORACLES, options_of
+from harness.presentation.labels import ORACLE_MARK, ORACLES, RUN_MARK, exact_number, options_of
 from harness.presentation.numbers import interval, number, plural, seconds, with_error
 from harness.vocabulary.records import STATUSES
+
+#: A variance and its interval as text.
+Shown = Callable[[float, float, float], str]
 
 MOST_ROWS = 40
 WIDTH = 120
 FULL_HEADERS = ("", "gradient ± SE", "exact", "bias", "variance [95 %]", "exact", "relative", "time")
 ORACLE_NOTE = f"{ORACLE_MARK} oracle baseline: its b comes from a pilot of the same problem, not counted in the time"
+RUN_NOTE = f"{RUN_MARK} no exact value is known: by a long reference run, whose error the bias test grants"
 
 
 def print_table(folder: Path) -> None:
@@ -27,19 +32,35 @@ def print_table(folder: Path) -> None:
 
 
 def full(frame: pd.DataFrame) -> list[str]:
-    """Every row, grouped by problem, N and parameter."""
-    widths = column_widths([FULL_HEADERS, *(full_row(row) for _, row in frame.iterrows() if runs(row))])
+    """Every row, grouped by problem, N and parameter; intervals as ± % where they would not fit the terminal."""
+    lines = all_rows(frame, interval)
+    if max((len(line) for line in lines), default=0) > WIDTH:
+        lines = all_rows(frame, percentage)
+    if frame["estimator"].isin(ORACLES).any():
+        lines.append(ORACLE_NOTE)
+    if any(RUN_MARK in line for line in lines):
+        lines.append(RUN_NOTE)
+    return [*lines, ""]
+
+
+def all_rows(frame: pd.DataFrame, shown: Shown) -> list[str]:
+    """Titles, headings and rows."""
+    widths = column_widths([FULL_HEADERS, *(full_row(row, shown) for _, row in frame.iterrows() if runs(row))])
     lines: list[str] = []
     for _, problem in frame.groupby(["q", "f", "dimension"], sort=False):
-        lines += [title(problem.iloc[0]), ""]
+        lines += [cut(title(problem.iloc[0])), ""]
         for (samples, parameter), group in problem.groupby(["samples", "parameter"], sort=False):
-            heading = (f"∇{parameter}, N = {samples}", *FULL_HEADERS[1:])
-            lines.append(aligned(heading, widths))
-            lines += [line_of(row, widths) for _, row in group.iterrows()]
+            lines.append(aligned((f"∇{parameter}, N = {samples}", *FULL_HEADERS[1:]), widths))
+            lines += [line_of(row, shown, widths) for _, row in group.iterrows()]
             lines.append("")
-    if frame["estimator"].isin(ORACLES).any():
-        lines += [ORACLE_NOTE, ""]
     return lines
+
+
+def percentage(value: float, low: float, high: float) -> str:
+    """``4454 ± 3.5 %``: half the interval's width, relative."""
+    if not (math.isfinite(high - low) and value > 0):
+        return number(value)
+    return f"{number(value)} ± {100 * (high - low) / (2 * value):.1f} %"
 
 
 def title(row: pd.Series) -> str:
@@ -54,27 +75,27 @@ def runs(row: pd.Series) -> bool:
     return row["status"] in ("ok", "imprecise")
 
 
-def full_row(row: pd.Series) -> tuple[str, ...]:
+def full_row(row: pd.Series, shown: Shown) -> tuple[str, ...]:
     """The columns of one measured row."""
     return (
         f"  {row['method']}",
         with_error(row["gradient"], row["gradient_se"]),
-        number(row["exact_gradient"]),
+        exact_number(row, "gradient"),
         row["verdict"] + ("!" if row["surprise"] else ""),
-        interval(row["variance"], row["variance_low"], row["variance_high"]),
-        number(row["exact_variance"]),
+        shown(row["variance"], row["variance_low"], row["variance_high"]),
+        exact_number(row, "variance"),
         number(row["relative_variance"]),
         seconds(row["seconds"]),
     )
 
 
-def line_of(row: pd.Series, widths: Sequence[int]) -> str:
+def line_of(row: pd.Series, shown: Shown, widths: Sequence[int]) -> str:
     """One row; instead of numbers, why there are none."""
     if not runs(row):
         reason = row["reason"].strip().splitlines()[-1] if row["reason"].strip() else "no reason recorded"
         return cut(f"{'  ' + row['method']:<{widths[0]}}  {row['status']}: {reason}")
     note = "" if row["status"] == "ok" else f"  {row['status']}"
-    return aligned(full_row(row), widths) + note
+    return aligned(full_row(row, shown), widths) + note
 
 
 def summary(frame: pd.DataFrame) -> list[str]:

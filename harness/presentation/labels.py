@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import pandas as pd
 
+from harness.judgement.accuracy import by_reference_run
 from harness.judgement.bias import MEASURED
+from harness.presentation.numbers import number
 from harness.vocabulary.records import KEY
 
 DISTRIBUTIONS = (
@@ -31,6 +34,7 @@ SHOWN_ORDER = (
 #: Estimators whose baseline knows the problem from a pilot.
 ORACLES = ("score_function_baseline", "score_function_optimal_baseline")
 ORACLE_MARK = "°"
+RUN_MARK = "≈"
 BIASED_MARK = "†"
 ORACLE_NOTE = (
     f"{ORACLE_MARK} oracle baseline: its b knows the problem from a pilot (column `pilot_evaluations`), which a "
@@ -123,6 +127,12 @@ def short(value: object) -> str:
 def options_of(text: str) -> str:
     """All options of one JSON text: ``loc = 1, scale = 1``."""
     return ", ".join(f"{name} = {short(value)}" for name, value in parsed(text).items())
+
+
+def exact_number(row: pd.Series, name: Literal["gradient", "variance"]) -> str:
+    """``exact_gradient`` or ``exact_variance``, marked where it is that of a reference run."""
+    mark = RUN_MARK if bool(by_reference_run(row.to_frame().T, name).iloc[0]) else ""
+    return mark + number(row[f"exact_{name}"])
 
 
 def cell_of(row: pd.Series) -> str:

@@ -61,7 +61,7 @@ def with_error(value: float, error: float) -> str:
     if not (math.isfinite(value) and math.isfinite(error)) or error <= 0:
         return number(value)
     if error < SMALL / 10 or abs(value) >= LARGE:
-        return f"{number(value)} ± {number(error)}"
+        return f"{number(value)} ± {number(float(f'{error:.1e}'))}"
     places = max(0, 1 - math.floor(math.log10(float(f"{error:.1e}"))))
     return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
 

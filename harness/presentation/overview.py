@@ -17,7 +17,7 @@ from harness.judgement.relative import (
     reference_rows,
 )
 from harness.presentation.collect import RecordSet, Source
-from harness.presentation.labels import ORACLE_NOTE, options_of
+from harness.presentation.labels import ORACLE_NOTE, RUN_MARK, exact_number, options_of
 from harness.presentation.markdown import split_table, table
 from harness.presentation.numbers import UNKNOWN, interval, number, plural, seconds, verb, with_error
 from harness.vocabulary.records import KEY, STATUSES
@@ -30,7 +30,8 @@ ESTIMAND = (
     "Every estimator below estimates ∇_θ E_{q_θ(z)}[f(z)]. *Variance* is that of one estimate made of N samples, "
     "averaged over the coordinates of θ. *Relative variance* is its ratio to the variance of reparameterization at the "
     "same N on the same problem. A *row* is one cell (estimator × N on one problem) and one parameter θ. "
-    f"Intervals are 95 %; *exact* values are computed, not sampled; {UNKNOWN} means not known."
+    f"Intervals are 95 %; *exact* values are computed, not sampled, but for those marked {RUN_MARK}, which a long "
+    f"reference run gave; {UNKNOWN} means not known."
 )
 CLAIM_OF: dict[str, Claim] = {claim.estimator: claim for claim in CLAIMS}
 
@@ -120,9 +121,9 @@ def measured_row(row: pd.Series) -> list[str]:
     return [
         row["method"],
         with_error(row["gradient"], row["gradient_se"]),
-        number(row["exact_gradient"]),
+        exact_number(row, "gradient"),
         interval(row["variance"], row["variance_low"], row["variance_high"]),
-        number(row["exact_variance"]),
+        exact_number(row, "variance"),
         str(row["replicates"]) if row["replicates"] else UNKNOWN,
         seconds(row["seconds"]),
     ]
