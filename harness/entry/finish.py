@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def manifest(
     """What was planned and on what it ran."""
     return {
         "name": settings.name,
-        "command": " ".join(["python -m harness", *argv]).removesuffix(" --multirun"),
+        "command": f"python -m harness {shlex.join(argv)}".removesuffix(" --multirun").strip(),
         "schema_version": SCHEMA_VERSION,
         "jobs": jobs,
         "cells": cells,
@@ -62,9 +63,10 @@ def manifest(
 def show(folder: RunFolder, settings: DictConfig) -> None:
     """The table on standard output and the report on disk."""
     from harness.presentation.console import print_table
-    from harness.presentation.report import write_report
 
     if settings.report is not None:
+        from harness.presentation.report import write_report
+
         print(f"report: {write_report([folder.folder], Path(settings.report))}")
     print_table(folder.folder)
     print(f"records: {folder.records}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
+from harness.mathematics.rows import Rows
 from harness.vocabulary.seeds import seed_of
 
 
@@ -36,7 +37,8 @@ class Draw:
     ``differentiable``: whether z carries a graph to θ. ``seed`` names the block: an estimator that needs draws of its
     own takes them from a stream of its own under that name. ``history``: costs [T, *B] of earlier estimates, where a
     training loop would have them; without it a moving average is warmed up on the block's own stream. ``given``: draws
-    to be used instead of new ones.
+    to be used instead of new ones. ``rows``: q and θ built beforehand, of which ``theta`` is a part; scores are then
+    computed once, sample by sample, and shared by all estimators.
     """
 
     family: Family
@@ -48,18 +50,20 @@ class Draw:
     baselines: Baselines | None = None
     history: Tensor | None = None
     given: Tensor | None = None
+    rows: Rows | None = None
     _reparameterized: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         if self.given is not None:
             self._reparameterized = self.given
             return
+        q = self.rows.at(self.replicates)[1] if self.rows is not None else None
         with torch.set_grad_enabled(self.differentiable):
-            self._reparameterized = self.family.sample(self.theta, self.samples)
+            self._reparameterized = self.family.sample(self.theta, self.samples, q)
 
     @property
-    def rows(self) -> int:
-        """R: number of replicates in this block."""
+    def replicates(self) -> int:
+        """R: number of rows in this block."""
         return next(iter(self.theta.values())).shape[0]
 
     @cached_property
@@ -86,17 +90,36 @@ class Draw:
         return self.log_prob_at(self.theta)
 
     def log_prob_at(self, theta: Mapping[str, Tensor]) -> Tensor:
-        """``log q(z; θ')`` at other rows of parameters, z held fixed: [N, R, *B]."""
-        return self.family.log_prob(theta, self.z)
+        """``log q(z; θ')`` at other rows of parameters, z held fixed: [N, R, *B].
+
+        Where scores are shared, ``θ'`` must have θ's own values (as a scaled gradient has): value and gradient are then
+        those of ``log q + s · (θ' − sg θ')``.
+        """
+        if self.rows is None:
+            return self.family.log_prob(theta, self.z)
+        scores, value = self.shared_scores
+        tangents = [(scores[name] * (row - row.detach())).flatten(value.ndim).sum(-1) for name, row in theta.items()]
+        return value + torch.stack(tangents).sum(0) if len(tangents) > 1 else value + tangents[0]
+
+    @cached_property
+    def shared_scores(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Scores of every sample, leaf → [N, R, *B, D(, K)], and ``log q`` [N, R, *B], both without a graph."""
+        if self.rows is None:
+            raise RuntimeError("scores are shared between estimators only in a block whose rows are built beforehand")
+        theta, q = self.rows.at(self.samples, self.replicates)
+        density = q.log_prob(self.z)
+        gradients = torch.autograd.grad(density.sum(), list(theta.values()), retain_graph=True)
+        return dict(zip(theta, gradients, strict=True)), density.detach().sum(-1)
 
     def earlier_costs(self, count: int) -> Tensor:
         """Mean costs of ``count`` earlier N-sample estimates, from the block's own warm-up stream: [count, *B]."""
         if self.history is not None:
             return self.history
+        rows = self.rows or Rows(self.family, self.z.dtype, str(self.z.device))
+        theta, q = rows.at(count)
         with torch.no_grad(), torch.random.fork_rng(devices=rng_devices(self.z.device)):
             seed_generator(self.z.device, seed_of("warmup", str(self.seed)))
-            theta = {name: row[:1].expand(count, *row.shape[1:]) for name, row in self.theta.items()}
-            return self.objective(self.family.sample(theta, self.samples)).mean(0)
+            return self.objective(self.family.sample(theta, self.samples, q)).mean(0)
 
     def average(self, surrogate: Tensor) -> Tensor:
         """Mean over samples, sum over data points: [N, R, *B] → [R]."""

@@ -79,11 +79,14 @@ class Family:
         """P: number of scalars in θ."""
         return sum(leaf.value.numel() for leaf in self.leaves)
 
-    def rows(self, count: int, dtype: torch.dtype, device: str = "cpu", *, grad: bool = True) -> dict[str, Tensor]:
-        """θ copied to ``count`` rows, as leaf tensors of shape [count, D] or [count, D, K]."""
+    def rows(
+        self, count: int | tuple[int, ...], dtype: torch.dtype, device: str = "cpu", *, grad: bool = True
+    ) -> dict[str, Tensor]:
+        """θ copied to ``count`` rows, as leaf tensors of shape [*count, D] or [*count, D, K]."""
+        shape = (count,) if isinstance(count, int) else count
         return {
             leaf.name: leaf.value.to(device=device, dtype=dtype)
-            .expand(count, *leaf.value.shape)
+            .expand(*shape, *leaf.value.shape)
             .clone()
             .requires_grad_(grad)
             for leaf in self.leaves
@@ -96,18 +99,20 @@ class Family:
         constants = {name: value.to(example) for name, value in self.constants.items()}
         return cast(Callable[..., Distribution], self.target)(**parameters, **constants, validate_args=validate)
 
-    def sample(self, theta: Theta, samples: int) -> Tensor:
+    def sample(self, theta: Theta, samples: int, q: Distribution | None = None) -> Tensor:
         """N draws of z per row, differentiable where the class is: [N, R, *B, D] or [N, R, *B, D, K].
+
+        ``q``: the distribution at θ, if it is already built.
 
         ``rsample`` and ``sample`` give the same draws under one seed; the differentiable one is taken where there is
         one, so that draws never depend on which estimators are present.
         """
         if self.has_rsample:
-            return self.build(theta).rsample((samples,))
+            return (q or self.build(theta)).rsample((samples,))
         dtype = theta[self.leaves[0].name].dtype
         if self.target in DRAWN_IN_DOUBLE:
-            theta = {name: row.detach().double() for name, row in theta.items()}
-        return self.build(theta).sample((samples,)).to(dtype)
+            theta, q = {name: row.detach().double() for name, row in theta.items()}, None
+        return (q or self.build(theta)).sample((samples,)).to(dtype)
 
     def log_prob(self, theta: Theta, z: Tensor) -> Tensor:
         """``log q(z; θ)`` summed over the D coordinates: [N, R, *B]."""

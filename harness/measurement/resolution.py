@@ -18,7 +18,7 @@ from harness.mathematics.gradients import block_gradients
 from harness.measurement.sampling import Situation
 
 #: Rounding error tolerated in a gradient estimate, root mean square, relative to the estimates' standard deviation.
-ROUNDING = 1e-3
+ROUNDING = 3e-3
 #: Share of draws that may sit on one extreme value of a continuous distribution.
 CLAMPED = 1e-4
 ROWS = 512
@@ -39,9 +39,9 @@ def unresolved(situation: Situation, estimators: Mapping[str, Estimator]) -> dic
         found = {name: rounding_error(situation, draw, estimator) for name, estimator in replayable.items()}
     except Exception:  # a cell that cannot be computed is reported as failed by the measurement itself
         return {}
+    doubt = f"{name_of(situation.dtype)} cannot resolve the cost: rounding is"
     return {
-        name: f"{name_of(situation.dtype)} cannot resolve the cost: rounding is {error:.1%} of the estimates' spread"
-        + advice(situation)
+        name: f"{doubt} {min(error, 1):.1%} of the estimates' spread{advice(situation)}"
         for name, error in found.items()
         if error > ROUNDING
     }
@@ -58,7 +58,7 @@ def clamped_share(family: Family, z: Tensor) -> float:
 
 def rounding_error(situation: Situation, draw: Draw, estimator: Estimator) -> float:
     """Root mean square difference from the same gradients in float64, over their standard deviation; worst leaf."""
-    theta = situation.family.rows(draw.rows, torch.float64, situation.device)
+    theta = situation.family.rows(draw.replicates, torch.float64, situation.device)
     history = draw.cost.mean(0)[:1]
     narrow = Draw(
         draw.family, draw.objective, draw.samples, draw.theta, 0, False, draw.baselines, history, given=draw.z

@@ -73,6 +73,16 @@ def record_of(
     return with_truth(with_variance(measured, blocks, cell, facts), blocks, facts, estimator, situation)
 
 
+def without_rounding(blocks: Blocks, facts: Known, situation: Situation) -> Blocks:
+    """A variance that is exactly 0 is 0, though estimates that should be equal differ in their last bits."""
+    if facts.variance is None or bool((facts.variance.value != 0).any()):
+        return blocks
+    rounding = np.square(16 * torch.finfo(situation.dtype).eps * blocks.center).max()
+    if not blocks.finite or blocks.variance.max() > rounding:
+        return blocks
+    return replace(blocks, variance=np.zeros_like(blocks.variance))
+
+
 def with_variance(record: Record, blocks: Blocks, cell: Cell, facts: Known) -> Record:
     """Variance, its interval, kurtosis and what they say about the status."""
     interval = intervals.variance_interval(blocks)

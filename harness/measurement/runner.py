@@ -17,10 +17,18 @@ from harness.mathematics.estimators import Estimator, Setting, make_estimator
 from harness.mathematics.families import Family, make_family
 from harness.mathematics.objectives import Objective, make_objective
 from harness.mathematics.pilot import pilot_baselines
+from harness.mathematics.rows import Rows
 from harness.measurement.isolation import is_available, isolated, resolve_device
 from harness.measurement.knowledge import Archive, Knowledge
 from harness.measurement.resolution import unresolved
-from harness.measurement.results import blank_record, record_of, variances, with_timing, without_bias
+from harness.measurement.results import (
+    blank_record,
+    record_of,
+    variances,
+    with_timing,
+    without_bias,
+    without_rounding,
+)
 from harness.measurement.sampling import Plan, Sampler, Situation, plan_blocks
 from harness.measurement.timing import time_estimate
 from harness.statistics.blocks import Blocks
@@ -71,8 +79,9 @@ def measure(job: Job, cells: Sequence[tuple[str, Cell]], archive: Archive | None
             runnable, refused = split(problem, group, estimators)
             yield from refused
             baselines = baselines or pilot_for(problem, list(estimators.values()))
+            built = Rows(problem.family, problem.dtype, device)
             situation = Situation(
-                problem.family, problem.objective, samples, problem.dtype, device, problem.key, baselines
+                problem.family, problem.objective, samples, problem.dtype, device, problem.key, baselines, built
             )
             yield from measure_group(problem, situation, group, {a: estimators[a] for a in runnable}, job.policy)
 
@@ -167,8 +176,9 @@ def finished(
     """Rows of a cell that was measured, timing included."""
     timing = time_estimate(situation, estimator, cell.policy.timing_seconds)
     records: list[Record] = []
-    for leaf, measured in blocks.items():
+    for leaf, measured in list(blocks.items()):
         facts = problem.knowledge.about(leaf, estimator, situation.samples, situation.baselines)
+        measured = blocks[leaf] = without_rounding(measured, facts, situation)
         record = with_timing(record_of(cell, leaf, estimator, situation, measured, facts), timing)
         if cut and record.status in ("ok", "imprecise"):
             seconds = cell.policy.budget_seconds

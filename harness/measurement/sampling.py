@@ -14,19 +14,20 @@ from harness.mathematics.estimators import Estimator
 from harness.mathematics.families import Family
 from harness.mathematics.gradients import block_gradients
 from harness.mathematics.objectives import Objective
+from harness.mathematics.rows import Rows
 from harness.statistics.blocks import Accumulator
 from harness.statistics.intervals import blocks_needed
 from harness.vocabulary.cells import MINIMUM_BLOCKS, MINIMUM_REPLICATES, Policy
 from harness.vocabulary.seeds import Purpose, seed_of
 
 #: Coordinates drawn in one block, by dtype: a block and its graph stay inside a core's second-level cache.
-BLOCK_COORDINATES = {torch.float32: 2**14, torch.float64: 2**13}
+BLOCK_COORDINATES = {torch.float32: 2**13, torch.float64: 2**12}
 MINIMUM_ROWS = MINIMUM_REPLICATES // MINIMUM_BLOCKS
 PILOT_BLOCKS = 24
 PILOT_GROWTH = 4
 LARGEST_PILOT = 256
 #: The pilot aims below the target, so that its own noise rarely leaves the measurement above it.
-SAFETY = 0.65
+SAFETY = 0.75
 
 
 def block_rows(samples: int, coordinates: int, dtype: torch.dtype) -> int:
@@ -55,13 +56,16 @@ class Situation:
     device: str
     key: str
     baselines: Baselines | None
+    built: Rows
 
-    def draw(self, purpose: Purpose, block: int, rows: int, *, differentiable: bool, grad: bool = True) -> Draw:
+    def draw(self, purpose: Purpose, block: int, rows: int, *, differentiable: bool) -> Draw:
         """One block under its own seed."""
         seed = seed_of(purpose, self.key, self.samples, block)
-        theta = self.family.rows(rows, self.dtype, self.device, grad=grad)
+        theta, _ = self.built.at(rows)
         seed_generator(self.device, seed)
-        return Draw(self.family, self.objective, self.samples, theta, seed, differentiable, self.baselines)
+        return Draw(
+            self.family, self.objective, self.samples, theta, seed, differentiable, self.baselines, rows=self.built
+        )
 
     @property
     def rows(self) -> int:

@@ -61,7 +61,10 @@ def training_step(situation: Situation, estimator: Estimator, rows: int) -> Call
 
 
 def quartiles(step: Callable[[], object], budget: float) -> tuple[float, float, float]:
-    """Quartiles of the seconds of one call, from blocks of calls that together take about ``budget`` seconds."""
+    """Quartiles of the seconds of one call, from blocks of calls that together take about ``budget`` seconds.
+
+    Where the budget allows one block alone, there is no spread: its quartiles are NaN.
+    """
     step()
     timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads())
     first = timer.timeit(1).median
@@ -69,4 +72,4 @@ def quartiles(step: Callable[[], object], budget: float) -> tuple[float, float, 
     repeats = max(1, min(5, int(budget / ((number + TIMER_WARMUP) * max(first, 1e-9)))))
     times = torch.tensor([timer.timeit(number).median for _ in range(repeats)], dtype=torch.float64)
     low, median, high = torch.quantile(times, torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)).tolist()
-    return low, median, high
+    return (low, median, high) if repeats > 1 else (math.nan, median, math.nan)

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
-from harness.statistics.blocks import Array, Blocks
+if TYPE_CHECKING:  # judgement needs the p-values alone, and not torch
+    from harness.statistics.blocks import Array, Blocks
 
 #: Level of the single t-test that ``detectable_bias`` refers to.
 DETECTION_LEVEL = 1e-3

@@ -68,7 +68,7 @@ def sums_of(family: Family, objective: Objective, size: int, origin: float | Non
 def paths(draw: Draw, width: int) -> FloatArray:
     """Pathwise gradients [R, P]; zero where there is no path."""
     if not (draw.differentiable and draw.pathwise_cost.requires_grad):
-        return np.zeros((draw.rows, width))
+        return np.zeros((draw.replicates, width))
     leaves = list(draw.theta.values())
     found = torch.autograd.grad(draw.pathwise_cost.sum(), leaves, allow_unused=True)
     filled = [(torch.zeros_like(leaf) if g is None else g).flatten(1) for leaf, g in zip(leaves, found, strict=True)]
