@@ -15,6 +15,7 @@ from harness.mathematics.estimators.score_function import previous_average, warm
 from harness.mathematics.families import Family, Leaf, make_family
 from harness.mathematics.gradients import block_gradients
 from harness.mathematics.objectives import Objective, make_objective
+from harness.mathematics.rows import Rows
 from harness.measurement.runner import measure
 from harness.vocabulary.cells import DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Policy, Problem
 from harness.vocabulary.records import Record
@@ -52,7 +53,10 @@ def estimator(name: str, **options: Any) -> Estimator:
 def drawn(
     family: Family, objective: Objective, *, samples: int = SAMPLES, rows: int = ROWS, path: bool = False, **more: Any
 ) -> Draw:
-    """A small block in float64 under a fixed seed."""
+    """A small block in float64 under a fixed seed; ``shared``: as the runner draws, its scores shared by estimators."""
+    if more.pop("shared", False):
+        more["rows"] = Rows(family, torch.float64)
+        more["theta"] = more["rows"].at(rows)[0]
     theta = more.pop("theta", None) or family.rows(rows, torch.float64)
     seed_generator("cpu", 11)
     return Draw(family, objective, samples, theta, differentiable=path, **more)
@@ -68,12 +72,12 @@ def score(draw: Draw, sample: int, row: int) -> dict[str, Tensor]:
 
 def by_hand(draw: Draw, weights: Tensor) -> dict[str, Tensor]:
     """``(1/N) Σ_n w_nr ⊙ s_nr`` by explicit loops; weights are [N, R] or, per coordinate, {name: [N, R, P]}."""
-    scores = [[score(draw, n, r) for r in range(draw.rows)] for n in range(draw.samples)]
+    scores = [[score(draw, n, r) for r in range(draw.replicates)] for n in range(draw.samples)]
     return {
         name: torch.stack(
             [
                 sum(weights[n, r] * scores[n][r][name] for n in range(draw.samples)) / draw.samples  # type: ignore[misc]
-                for r in range(draw.rows)
+                for r in range(draw.replicates)
             ]
         )
         for name in draw.theta
@@ -96,29 +100,31 @@ def pilot(family: Family) -> Baselines:
     return Baselines(torch.tensor(1.7, dtype=torch.float64), optimal, 1)
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_raw_and_mean_baseline(family: str) -> None:
+def test_raw_and_mean_baseline(family: str, shared: bool) -> None:
     q, f = setting(family)
-    draw = drawn(q, f, baselines=pilot(q))
+    draw = drawn(q, f, baselines=pilot(q), shared=shared)
     assert_same(block_gradients(draw, estimator("score_function")), by_hand(draw, draw.cost))
     assert_same(block_gradients(draw, estimator("score_function_baseline")), by_hand(draw, draw.cost - 1.7))
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_optimal_baseline_is_per_coordinate(family: str) -> None:
+def test_optimal_baseline_is_per_coordinate(family: str, shared: bool) -> None:
     """``f s − b ⊙ s``"""
     q, f = setting(family)
-    draw = drawn(q, f, baselines=pilot(q))
+    draw = drawn(q, f, baselines=pilot(q), shared=shared)
     raw, ones = by_hand(draw, draw.cost), by_hand(draw, torch.ones(SAMPLES, ROWS))
     wanted = {name: raw[name] - pilot(q).optimal[name].flatten() * ones[name] for name in raw}
     assert_same(block_gradients(draw, estimator("score_function_optimal_baseline")), wanted)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("samples", [2, 3])
-def test_leave_one_out_is_a_double_loop(family: str, samples: int) -> None:
+@pytest.mark.parametrize(("samples", "shared"), [(2, False), (3, False), (3, True)])
+def test_leave_one_out_is_a_double_loop(family: str, samples: int, shared: bool) -> None:
     q, f = setting(family)
-    draw = drawn(q, f, samples=samples)
+    draw = drawn(q, f, samples=samples, shared=shared)
     weights = torch.zeros(samples, ROWS, dtype=torch.float64)
     for n in range(samples):
         for m in range(samples):
@@ -127,11 +133,12 @@ def test_leave_one_out_is_a_double_loop(family: str, samples: int) -> None:
     assert_same(block_gradients(draw, estimator("score_function_leave_one_out")), by_hand(draw, weights))
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("decay", [0.3, 0.9])
-def test_moving_average_is_a_recursion_over_rows(decay: float) -> None:
+def test_moving_average_is_a_recursion_over_rows(decay: float, shared: bool) -> None:
     q, f = setting("normal")
     history = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
-    draw = drawn(q, f, rows=6, history=history)
+    draw = drawn(q, f, rows=6, history=history, shared=shared)
     b = history[0]
     for cost in history:  # b_0 = f_0, then the recursion
         b = decay * b + (1 - decay) * cost
@@ -202,8 +209,9 @@ METHODS = [
 ]
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_each_data_point_is_credited_with_its_own_cost(method: str) -> None:
+def test_each_data_point_is_credited_with_its_own_cost(method: str, shared: bool) -> None:
     """With a batch dimension B, the gradient of data point b's leaf is that of the problem of b alone."""
     leaves = tuple(
         Leaf(name, name, None, torch.tensor(value, dtype=torch.float64))
@@ -218,7 +226,9 @@ def test_each_data_point_is_credited_with_its_own_cost(method: str) -> None:
     optimal = {leaf.name: leaf.value + 5 for leaf in leaves}
     history = torch.tensor([[2.0, 1.0, 0.0]] * 4, dtype=torch.float64)
     path = method == "reparameterized"
-    whole = drawn(family, PerDataPoint(targets), path=path, baselines=Baselines(mean, optimal, 1), history=history)
+    whole = drawn(
+        family, PerDataPoint(targets), path=path, baselines=Baselines(mean, optimal, 1), history=history, shared=shared
+    )
     assert whole.cost.shape == (SAMPLES, ROWS, 3)
     found = block_gradients(whole, estimator(method))
     for b in range(3):
@@ -226,10 +236,18 @@ def test_each_data_point_is_credited_with_its_own_cost(method: str) -> None:
             torch.distributions.Normal, tuple(replace(leaf, value=leaf.value[b : b + 1]) for leaf in leaves), {}, 2, ()
         )
         kept = Baselines(mean[b : b + 1], {n: v[b : b + 1] for n, v in optimal.items()}, 1)
-        draw = drawn(alone, PerDataPoint(targets[b : b + 1]), path=path, baselines=kept, history=history[:, b : b + 1])
+        theta = alone.rows(ROWS, torch.float64)
         noise = (whole.z - whole.theta["loc"].detach()) / whole.theta["scale"].detach()
-        graph = noise[:, :, b : b + 1] * draw.theta["scale"] + draw.theta["loc"]
-        draw._reparameterized = graph if path else graph.detach()
+        z = noise[:, :, b : b + 1] * theta["scale"] + theta["loc"]
+        draw = drawn(
+            alone,
+            PerDataPoint(targets[b : b + 1]),
+            theta=theta,
+            path=path,
+            baselines=kept,
+            history=history[:, b : b + 1],
+            given=z if path else z.detach(),
+        )
         single = block_gradients(draw, estimator(method))
         for name, gradient in found.items():
             of_point = gradient.reshape(ROWS, 3, 2)[:, b]
@@ -265,8 +283,7 @@ def test_rows_are_independent_estimates() -> None:
     draw = drawn(q, f)
     found = block_gradients(draw, estimator("score_function_leave_one_out"))
     for row in range(ROWS):
-        alone = drawn(q, f, rows=1)
-        alone._reparameterized = draw.z[:, row : row + 1]
+        alone = drawn(q, f, rows=1, given=draw.z[:, row : row + 1])
         single = block_gradients(alone, estimator("score_function_leave_one_out"))
         for name in found:
             torch.testing.assert_close(found[name][row : row + 1], single[name])
@@ -275,7 +292,9 @@ def test_rows_are_independent_estimates() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_draws_do_not_depend_on_which_estimators_are_present(family: str) -> None:
     q, f = setting(family)
-    assert torch.equal(drawn(q, f, path=True).z, drawn(q, f, path=False).z)
+    z = drawn(q, f, path=True).z
+    assert torch.equal(z, drawn(q, f, path=False).z)
+    assert torch.equal(z, drawn(q, f, path=True, shared=True).z)
 
 
 def records_of(family: str, *names: str) -> dict[tuple[str, int, str], Record]:

@@ -18,6 +18,7 @@ from harness.mathematics.families import make_family
 from harness.mathematics.gradients import block_gradients
 from harness.mathematics.objectives import make_objective
 from harness.mathematics.pilot import pilot_baselines
+from harness.mathematics.rows import Rows
 from harness.measurement.sampling import Situation
 from harness.statistics.bias import bias_against, bias_p_value, holm
 from harness.statistics.blocks import Accumulator, Blocks, block_moments
@@ -301,7 +302,9 @@ def test_intervals_cover_at_a_hundred_coordinates(method: str, naive: tuple[floa
     family = make_family(DistributionSpec("normal", "torch.distributions.Normal", {"loc": 1.0, "scale": 1.0}), 100)
     objective = make_objective(ObjectiveSpec("quadratic", "quadratic", {"k": 0.45}), family)
     baselines = pilot_baselines(family, objective, "coverage", torch.float32, "cpu", optimal=False)
-    situation = Situation(family, objective, 1, torch.float32, "cpu", "coverage", baselines)
+    situation = Situation(
+        family, objective, 1, torch.float32, "cpu", "coverage", baselines, Rows(family, torch.float32)
+    )
     exact = independent.problem("normal", {"loc": 1.0, "scale": 1.0}, "quadratic", 0.45, 100)
     b = float(baselines.mean) if method == "score_function_baseline" else 0.0
     wanted = exact.variance("loc", method, 1, b).mean()

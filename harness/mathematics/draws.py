@@ -30,6 +30,25 @@ class Baselines:
     evaluations: int
 
 
+@dataclass(frozen=True)
+class SharedScores:
+    """``score``: (1/N) Σ s_n, ``cost``: (1/N) Σ (f_n − c) s_n, both by leaf [R, *B, D(, K)]; ``center``: c.
+
+    Every score-function estimator is linear in them. Costs are centred first, so that a large offset of f cancels
+    before it is multiplied.
+    """
+
+    score: Mapping[str, Tensor]
+    cost: Mapping[str, Tensor]
+    center: Tensor
+
+
+def linear(slopes: Mapping[str, Tensor], theta: Mapping[str, Tensor]) -> Tensor:
+    """A surrogate with given gradients: ``Σ slope · θ`` per row, [R]."""
+    terms = [(slopes[name].detach() * row).flatten(1).sum(1) for name, row in theta.items()]
+    return torch.stack(terms).sum(0)
+
+
 @dataclass
 class Draw:
     """One block: R rows of θ and N draws of z each, taken from torch's generator as it stands.
@@ -90,26 +109,44 @@ class Draw:
         return self.log_prob_at(self.theta)
 
     def log_prob_at(self, theta: Mapping[str, Tensor]) -> Tensor:
-        """``log q(z; θ')`` at other rows of parameters, z held fixed: [N, R, *B].
+        """``log q(z; θ')`` at other rows of parameters, z held fixed: [N, R, *B]."""
+        return self.family.log_prob(theta, self.z)
 
-        Where scores are shared, ``θ'`` must have θ's own values (as a scaled gradient has): value and gradient are then
-        those of ``log q + s · (θ' − sg θ')``.
+    def score_surrogate(self, baseline: Tensor | float) -> Tensor:
+        """``(1/N) Σ_n (f(z_n) − b) log q(z_n; θ)`` summed over data points: [R], up to a constant.
+
+        ``baseline``: b, the same for all samples of an estimate: a number, [*B] or [R, *B].
         """
         if self.rows is None:
-            return self.family.log_prob(theta, self.z)
-        scores, value = self.shared_scores
-        tangents = [(scores[name] * (row - row.detach())).flatten(value.ndim).sum(-1) for name, row in theta.items()]
-        return value + torch.stack(tangents).sum(0) if len(tangents) > 1 else value + tangents[0]
+            return self.average((self.cost - baseline) * self.log_prob)
+        shared = self.shared_scores
+        offset = torch.as_tensor(shared.center - baseline)
+        slopes = {
+            name: shared.cost[name] + offset.reshape(*offset.shape, *[1] * (score.ndim - self.cost.ndim + 1)) * score
+            for name, score in shared.score.items()
+        }
+        return linear(slopes, self.theta)
+
+    def mean_log_prob_at(self, theta: Mapping[str, Tensor]) -> Tensor:
+        """``(1/N) Σ_n log q(z_n; θ')`` summed over data points, at rows ``θ'`` that have θ's own values: [R]."""
+        if self.rows is None:
+            return self.average(self.log_prob_at(theta))
+        return linear(self.shared_scores.score, theta)
 
     @cached_property
-    def shared_scores(self) -> tuple[dict[str, Tensor], Tensor]:
-        """Scores of every sample, leaf → [N, R, *B, D(, K)], and ``log q`` [N, R, *B], both without a graph."""
+    def shared_scores(self) -> SharedScores:
+        """Means over samples of score and of centred cost times score: one backward pass for all estimators."""
         if self.rows is None:
             raise RuntimeError("scores are shared between estimators only in a block whose rows are built beforehand")
         theta, q = self.rows.at(self.samples, self.replicates)
-        density = q.log_prob(self.z)
-        gradients = torch.autograd.grad(density.sum(), list(theta.values()), retain_graph=True)
-        return dict(zip(theta, gradients, strict=True)), density.detach().sum(-1)
+        gradients = torch.autograd.grad(q.log_prob(self.z).sum(), list(theta.values()), retain_graph=True)
+        center = self.cost.mean()
+        cost = self.cost - center
+        score, weighted = {}, {}
+        for name, s in zip(theta, gradients, strict=True):
+            weights = cost.reshape(*cost.shape, *[1] * (s.ndim - cost.ndim))
+            score[name], weighted[name] = s.mean(0), (weights * s).mean(0)
+        return SharedScores(score, weighted, center)
 
     def earlier_costs(self, count: int) -> Tensor:
         """Mean costs of ``count`` earlier N-sample estimates, from the block's own warm-up stream: [count, *B]."""

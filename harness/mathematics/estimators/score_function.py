@@ -27,7 +27,7 @@ def score_function(draw: Draw) -> Tensor:
     Variance: A(0)/N with ``A(b) = E[(f−b)²s²] − g²`` per coordinate.
     Source: Mohamed et al. (2020), eq. 13.
     """
-    return draw.average(draw.cost * draw.log_prob)
+    return draw.score_surrogate(0.0)
 
 
 def score_function_baseline(draw: Draw) -> Tensor:
@@ -37,19 +37,19 @@ def score_function_baseline(draw: Draw) -> Tensor:
     Variance: A(b)/N.
     Source: Mohamed et al. (2020), eq. 14.
     """
-    return draw.average((draw.cost - required(draw).mean) * draw.log_prob)
+    return draw.score_surrogate(required(draw).mean)
 
 
 def score_function_leave_one_out(draw: Draw) -> Tensor:
     """Score function with the mean of the other samples' costs as baseline.
 
     ``ĝ = (1/N) Σ_n (f(z_n) − b_n) ∇ log q(z_n)``, ``b_n = (1/(N−1)) Σ_{m≠n} f(z_m)``
+    Computed as ``f_n − b_n = N/(N−1) · (f_n − f̄)``.
     Requires: N ≥ 2.
     Variance: A(E f)/N + (Var f · E s² + g²)/(N(N−1)).
     Source: Mnih and Rezende (2016), eq. 9; Kool, van Hoof and Welling (2019).
     """
-    others = (draw.cost.sum(0, keepdim=True) - draw.cost) / (draw.samples - 1)
-    return draw.average((draw.cost - others) * draw.log_prob)
+    return draw.samples / (draw.samples - 1) * draw.score_surrogate(draw.cost.mean(0))
 
 
 def score_function_optimal_baseline(draw: Draw) -> Tensor:
@@ -57,14 +57,15 @@ def score_function_optimal_baseline(draw: Draw) -> Tensor:
 
     ``ĝ = (1/N) Σ_n (f(z_n) s_n − b ⊙ s_n)``, ``b = E[f s²] / E[s²]`` from the problem's pilot.
     A baseline per coordinate is no ``(f − b) log q``; the surrogate is ``f · log q(z; θ) − log q(z; θ′)`` with
-    ``θ′ = sg(θ) + b ⊙ (θ − sg(θ))``, sg = stop gradient.
+    ``θ′ = sg(θ) + b ⊙ (θ − sg(θ))``, sg = stop gradient. (Computed with f and b both less the mean cost.)
     Variance: A(b)/N, least in b.
     Source: Weaver and Tao (2001); Greensmith, Bartlett and Baxter (2004), §4.
     """
-    optimal = required(draw).optimal
-    log_prob = draw.log_prob  # before θ′: autograd adds up in the order of creation, whichever estimators came first
-    scaled = {name: row.detach() + optimal[name] * (row - row.detach()) for name, row in draw.theta.items()}
-    return draw.average(draw.cost * log_prob - draw.log_prob_at(scaled))
+    mean, optimal = required(draw).mean, required(draw).optimal
+    excess = {name: b - mean.reshape(*mean.shape, *[1] * (b.ndim - mean.ndim)) for name, b in optimal.items()}
+    surrogate = draw.score_surrogate(mean)
+    scaled = {name: row.detach() + excess[name] * (row - row.detach()) for name, row in draw.theta.items()}
+    return surrogate - draw.mean_log_prob_at(scaled)
 
 
 def score_function_moving_average(draw: Draw, *, decay: float = 0.9) -> Tensor:
@@ -79,7 +80,7 @@ def score_function_moving_average(draw: Draw, *, decay: float = 0.9) -> Tensor:
     costs = draw.cost.mean(0)  # [R, *B]
     warmup = draw.earlier_costs(warmup_length(decay))
     baseline = previous_average(torch.cat([warmup, costs]), decay)[len(warmup) :]
-    return draw.average((draw.cost - baseline) * draw.log_prob)
+    return draw.score_surrogate(baseline)
 
 
 def warmup_length(decay: float) -> int:
