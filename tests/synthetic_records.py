@@ -1,4 +1,4 @@
-"""Records made up for tests of judgement and presentation: right by DESIGN.md §8, and as wrong as a test needs."""
+"""Records made up for tests of judgement and presentation: right by the closed form, and as wrong as a test needs."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_every_option_of_every_group_composes() -> None:
 
 
 def test_defaults_are_the_documented_ones() -> None:
-    """DESIGN.md §2, 'Shipped defaults'."""
+    """The parameters that every published table of this project assumes."""
     expected = {
         "normal": {"loc": 1, "scale": 1}, "laplace": {"loc": 1, "scale": 1}, "lognormal": {"loc": 0, "scale": 0.25},
         "exponential": {"rate": 1}, "gamma": {"concentration": 2, "rate": 1},

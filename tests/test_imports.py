@@ -1,4 +1,4 @@
-"""Data flows one way, and so do imports: the floors of the harness and what each may know (DESIGN.md §1).
+"""Data flows one way, and so do imports: the floors of the harness and what each may know.
 
 The check itself is a function of (source text, module name); planted violations show that it sees each kind.
 """

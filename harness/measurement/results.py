@@ -54,6 +54,8 @@ def record_of(
 ) -> Record:
     """The row of one parameter, without timing and without ratios."""
     setting = Setting(situation.family, situation.objective, situation.samples)
+    with np.errstate(invalid="ignore", over="ignore"):  # block means may be inf
+        gradient_se = float(blocks.mean.std(ddof=1)) / math.sqrt(blocks.count)
     measured = Record(
         **identity_columns(cell, situation.device, estimator),
         parameter=leaf,
@@ -61,7 +63,7 @@ def record_of(
         replicates=blocks.replicates,
         blocks=blocks.count,
         gradient=float(blocks.mean.mean()),
-        gradient_se=float(blocks.mean.std(ddof=1)) / math.sqrt(blocks.count),
+        gradient_se=gradient_se,
         expected_bias=estimator.expected_bias(setting),
         exact_method=facts.method,
         baseline=recorded_baseline(estimator, situation, leaf),
@@ -128,7 +130,8 @@ def with_truth(record: Record, blocks: Blocks, facts: Known, estimator: Estimato
     if facts.gradient is None:
         return record
     truth = facts.gradient.value.reshape(-1)
-    bias = bias_against(blocks, truth, tolerance(blocks, facts.gradient, record.variance, estimator, situation))
+    allowed = tolerance(blocks, facts.gradient, record.variance, estimator, situation)
+    bias = bias_against(blocks, truth, allowed, exact_standard_error(blocks, facts))
     return replace(
         record,
         exact_gradient=float(truth.mean()),
@@ -140,6 +143,13 @@ def with_truth(record: Record, blocks: Blocks, facts: Known, estimator: Estimato
         bias_squared=bias.squared,
         mean_squared_error=record.variance + bias.squared,
     )
+
+
+def exact_standard_error(blocks: Blocks, facts: Known) -> Array | float:
+    """Of each coordinate's mean [P], where the exact variance is known; 0 where it is not."""
+    if facts.variance is None:
+        return 0.0
+    return np.asarray(np.sqrt(np.maximum(facts.variance.value, 0.0) / blocks.replicates)).reshape(-1)
 
 
 def without_bias(record: Record) -> Record:

@@ -90,7 +90,8 @@ def reference_section(records: RecordSet) -> list[str]:
     parts.append(
         "\\* Implied by the law Var ∝ 1/N, which is exact for the raw score function, fixed baselines and "
         "reparameterization; not measured at that N. "
-        f"The closed form (DESIGN.md §8, b = E f) gives {number(laws[0])} and {number(laws[1])}. {ORACLE_NOTE}"
+        f"The closed form (b = E f; harness/judgement/laws.py) gives {number(laws[0])} and {number(laws[1])}. "
+        f"{ORACLE_NOTE}"
     )
     headers = ["estimator", "gradient ± SE", "exact gradient", "variance", "exact variance", "R", "time"]
     parts.append(table(headers, [measured_row(row) for _, row in rows.iterrows()]))

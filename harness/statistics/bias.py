@@ -33,16 +33,19 @@ class Bias:
     detectable: float
 
 
-def bias_against(blocks: Blocks, truth: Array, tolerance: Array) -> Bias:
+def bias_against(blocks: Blocks, truth: Array, tolerance: Array, least_se: Array | float = 0.0) -> Bias:
     """Compare the mean gradient [P] with the truth [P], known to within ``tolerance`` [P] (oracle error + rounding).
 
     ``z_p = sign(d) · max(|d| − tolerance, 0) / SE`` with ``d = mean − truth``. A coordinate that never varied has
-    z = 0 within tolerance and ±inf beyond it.
+    z = 0 within tolerance and ±inf beyond it. ``least_se`` [P]: the exact standard error where it is known; the spread
+    of a coordinate whose rare large values were not drawn says nothing, and is not believed below it.
     """
+    se = np.maximum(blocks.center_se, least_se)
     difference = blocks.center - truth
     excess = np.sign(difference) * np.maximum(np.abs(difference) - tolerance, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(excess == 0, 0.0, excess / blocks.center_se)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        z = np.where(excess == 0, 0.0, excess / se)
+        squared = float(np.mean(np.square(difference) - np.square(blocks.center_se)))
     worst = float(z[np.argmax(np.abs(z))])
     degrees = blocks.count - 1
     critical = float(stats.t.isf(DETECTION_LEVEL / 2, degrees))
@@ -50,8 +53,8 @@ def bias_against(blocks: Blocks, truth: Array, tolerance: Array) -> Bias:
         worst,
         degrees,
         len(z),
-        float(np.mean(np.square(difference) - np.square(blocks.center_se))),
-        float(np.max(critical * blocks.center_se + tolerance)),
+        squared,
+        float(np.max(critical * se + tolerance)),
     )
 
 

@@ -33,7 +33,7 @@ class Interval:
 def relative_standard_error(values: Array) -> float:
     """Standard error of the mean over the mean."""
     mean = float(values.mean())
-    return float(values.std(ddof=1)) / (math.sqrt(len(values)) * mean) if mean > 0 else 0.0
+    return float((values / mean).std(ddof=1)) / math.sqrt(len(values)) if mean > 0 else 0.0
 
 
 def t_quantile(blocks: int) -> float:
@@ -64,7 +64,7 @@ def blocks_needed(variances: Array, precision: float) -> int:
     mean = float(variances.mean())
     if mean == 0:
         return 0
-    spread = float(variances.std(ddof=1)) / mean
+    spread = float((variances / mean).std(ddof=1))
     return math.ceil((1.96 * spread / precision) ** 2)
 
 
@@ -77,7 +77,7 @@ def effective_kurtosis(blocks: Blocks) -> float:
     if mean == 0 or blocks.rows < 2 or blocks.count < 2:
         return math.nan
     rows = blocks.rows
-    return rows * float(blocks.variance.var(ddof=1)) / mean**2 + (rows - 3) / (rows - 1)
+    return rows * float((blocks.variance / mean).var(ddof=1)) + (rows - 3) / (rows - 1)
 
 
 def tail_flag(blocks: Blocks) -> bool:

@@ -58,7 +58,8 @@ class Truth:
         """
         moments = self.moments.leaves[leaf]
         square = natural_scale(Case(self.moments, leaf, moments, 1, None, {}), "").value
-        scale = np.sqrt(np.where(np.isfinite(square), square, self.moments.mean.value**2 * moments.ss.value))
+        with np.errstate(over="ignore", invalid="ignore"):
+            scale = np.sqrt(np.where(np.isfinite(square), square, self.moments.mean.value**2 * moments.ss.value))
         if not np.isfinite(moments.gradient.value).all():
             raise TruthRefused(f"the gradient with respect to {leaf} is not finite")
         return accepted(moments.gradient, scale, self.moments.method, self.limits)

@@ -180,7 +180,8 @@ def integrated(unit: Unit) -> Integrated:
 
     def integrand(t: FloatArray) -> FloatArray:
         logs, signs = products(line.nodes(t))
-        return np.where(look.tails.infinite, 0.0, signs * np.exp(logs - np.log(look.size)))
+        with np.errstate(over="ignore", invalid="ignore"):  # what diverges may overflow, and is set aside
+            return np.where(look.tails.infinite, 0.0, signs * np.exp(logs - np.log(look.size)))
 
     integral = integrate(integrand, starting_edges(line, look.low, look.high), tolerance(line, look))
     size = look.size * integral.size

@@ -39,16 +39,16 @@ def reference_moments(family: Family, objective: Objective, key: str) -> Moments
     The gradient is the path's mean where q is reparameterizable and f continuous, else ``E[cs]``.
     """
     size = reference_draws(family) // CHUNKS
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), np.errstate(over="ignore", invalid="ignore"):
         origin: float | None = None
         chunks: list[Sums] = []
         for index in range(CHUNKS):
             seed_generator("cpu", seed_of("reference", key, index))
             chunks.append(sums_of(family, objective, size, origin))
             origin = float(chunks[0]["origin"])
-    stacked = {name: np.stack([chunk[name] for chunk in chunks]) for name in chunks[0] if name != "origin"}
-    label = f"reference run of {size * CHUNKS} draws, ± {DEVIATES} standard errors"
-    return assembled(family, objective, stacked, chunks[0]["origin"], label)
+        stacked = {name: np.stack([chunk[name] for chunk in chunks]) for name in chunks[0] if name != "origin"}
+        label = f"reference run of {size * CHUNKS} draws, ± {DEVIATES} standard errors"
+        return assembled(family, objective, stacked, chunks[0]["origin"], label)
 
 
 def sums_of(family: Family, objective: Objective, size: int, origin: float | None) -> Sums:
@@ -97,7 +97,8 @@ def with_errors(stacked: Sums) -> dict[str, Bounded]:
     left_out = {name: (CHUNKS * total[name] - chunks) / (CHUNKS - 1) for name, chunks in stacked.items()}
     values, others = about_the_mean(total), about_the_mean(left_out)
     errors = {name: np.sqrt((CHUNKS - 1) * others[name].var(0)) for name in values}
-    return {name: Bounded(values[name], DEVIATES * errors[name]) for name in values}
+    known = {name: np.where(np.isfinite(values[name]), values[name], np.nan) for name in values}  # overflow: not known
+    return {name: Bounded(known[name], DEVIATES * errors[name]) for name in values}
 
 
 def assembled(family: Family, objective: Objective, stacked: Sums, origin: FloatArray, label: str) -> Moments:

@@ -55,7 +55,7 @@ def dimension_figure(records: RecordSet) -> Drawing | None:
     )
     caption = (
         f"Relative variance against dimension, N = {samples}, one line per family where the estimator "
-        "is unbiased; yellow: the claimed band; bold: the reference problem, its exact law (DESIGN.md §8) as a line."
+        "is unbiased; yellow: the claimed band; bold: the reference problem, its exact law as a line."
     )
     return Drawing(canvas, rows[COLUMNS_OF_DATA], alt, caption)
 
