@@ -1,7 +1,7 @@
 """How often does the bias verdict accuse an innocent sweep, and does it catch the guilty at the same settings?
 
-``python -m tests.false_alarms [sweeps]`` measures 200 sweeps of over a hundred cells of known-unbiased estimators, light
-and heavy-tailed, at D = 1 and 10, through the harness's own draws, estimators, exact truth, records and verdict, and
+``python -m tests.false_alarms [sweeps]`` measures 200 sweeps of over a hundred cells of unbiased estimators, light and
+heavy-tailed, at D = 1 and 10, through the harness's own draws, estimators, exact truth, records and verdict, and
 prints the share of sweeps with at least one accusation. Sweeps are drawn many at a time; a block of a sweep is 64
 consecutive rows of a large draw.
 """
@@ -64,6 +64,8 @@ COLUMNS = (
     "distribution", "objective", "dimension", "estimator", "samples", "parameter", "status", "tail_flag", "variance",
     "exact_gradient", "bias_z", "bias_df", "bias_coordinates", "expected_bias", "detectable_bias",
 )  # fmt: skip
+
+NAME = ["distribution", "objective", "dimension", "estimator", "parameter"]
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ class Outcome:
     rows: int
     speaking: float
     alarms: int
+    accused: tuple[str, ...]
     loose_alarms: int
     caught: Mapping[tuple[str, str, int, str, str], int]
     standardized: tuple[float, float]
@@ -177,7 +180,10 @@ class Outcome:
         ]  # fmt: skip
         for level, count in ((FAMILY_LEVEL, self.alarms), (LOOSE, self.loose_alarms)):
             low, high = self.interval(count)
-            lines.append(f"| {level:g} | {count} of {self.sweeps} | {count / self.sweeps:.4f} | {low:.4f} – {high:.4f} |")
+            lines.append(
+                f"| {level:g} | {count} of {self.sweeps} | {count / self.sweeps:.4f} | {low:.4f} – {high:.4f} |"
+            )
+        lines += ["", *self.accused] if self.accused else []
         lines += ["", "| known bias | D | parameter | sweeps that caught it |", "|---|--:|---|--:|"]
         for (distribution, objective, dimension, estimator, parameter), count in self.caught.items():
             lines.append(f"| {estimator}, {distribution} × {objective} | {dimension} | {parameter} | {count} |")
@@ -191,23 +197,26 @@ def outcome(sweeps: int = SWEEPS) -> Outcome:
     """Measure and judge; the guilty stand in a sweep together with the clean."""
     start = time.perf_counter()
     clean, guilty = clean_rows(sweeps), guilty_rows(sweeps)
-    accused, loosely, speaking = 0, 0, []
-    caught = dict.fromkeys(guilty[["distribution", "objective", "dimension", "estimator", "parameter"]].itertuples(False, None), 0)
+    alarms, accused, loosely, speaking = 0, [], 0, []
+    caught = dict.fromkeys(guilty[NAME].itertuples(index=False, name=None), 0)
     by_sweep = dict(list(guilty.groupby("sweep")))
     for sweep, rows in clean.groupby("sweep"):
         verdicts = bias_verdicts(rows)
-        accused += bool(verdicts["surprise"].any())
+        alarms += bool(verdicts["surprise"].any())
+        for row in rows[verdicts["surprise"]].itertuples():
+            what = f"{row.estimator} of {row.parameter}, {row.distribution} × {row.objective}, D = {row.dimension}"
+            accused.append(f"accused in sweep {sweep}: {what}, N = {row.samples}, z = {row.bias_z:.2f}")
         loosely += bool((verdicts["p_adjusted"] < LOOSE).any())
         speaking.append((verdicts["verdict"] != "cannot tell").mean())
         both = pd.concat([rows, by_sweep[sweep]], ignore_index=True)
         found = both[bias_verdicts(both)["confirmed"]]
-        for name in found[["distribution", "objective", "dimension", "estimator", "parameter"]].itertuples(False, None):
+        for name in found[NAME].itertuples(index=False, name=None):
             caught[name] += 1
     sensitivity = standardized_sensitivity(clean[~clean["tail_flag"]])
     first = clean[clean["sweep"] == 0]
     return Outcome(
         sweeps, len(first.drop_duplicates(["distribution", "objective", "dimension", "estimator", "samples"])),
-        len(first), float(np.mean(speaking)), accused, loosely, caught,
+        len(first), float(np.mean(speaking)), alarms, tuple(accused), loosely, caught,
         (float(sensitivity.median()), float(sensitivity.max())), time.perf_counter() - start,
     )  # fmt: skip
 

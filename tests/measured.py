@@ -110,9 +110,11 @@ def job_of(
     samples: tuple[int, ...],
     replicates: int,
     estimators: tuple[str, ...] = ESTIMATORS,
+    overridden: dict[str, float] | None = None,
 ) -> Job:
-    """All estimators on one problem, R fixed, no timing."""
+    """Estimators on one problem, R fixed, no timing."""
     parameters, k = specification(family, objective, dimension, setting)
+    parameters |= overridden or {}
     target = f"torch.distributions.{CLASSES.get(family, family.capitalize())}"
     q, f = DistributionSpec(family, target, parameters), ObjectiveSpec(objective, objective, {"k": k})
     dtype = "float64" if family in DOUBLE else "float32"

@@ -1,4 +1,4 @@
-"""Extreme parameters, large offsets, many samples, many coordinates: right numbers, or a row that says why there are none.
+"""Extreme parameters, large offsets, many samples, many coordinates: right numbers, or a row that says why not.
 
 Everything goes through the runner. A row that is ok and not flagged must agree with the exact variance within its own
 interval, widened so that one of all the intervals compared in this file fails once in 1000 runs of a correct harness
@@ -118,8 +118,12 @@ EXTREMES: dict[str, tuple[dict[str, Any], int]] = {
     "lognormal, scale 1e-4": (
         {"distribution": "lognormal", "parameters": {"loc": 0.0, "scale": 1e-4}, "dimension": 10}, 8,
     ),
-    "lognormal around 1e-4": ({"distribution": "lognormal", "parameters": {"loc": -9.2, "scale": 0.25}, "dimension": 10}, 3),
-    "lognormal around 1e4": ({"distribution": "lognormal", "parameters": {"loc": 9.2, "scale": 0.25}, "dimension": 10}, 3),
+    "lognormal around 1e-4": (
+        {"distribution": "lognormal", "parameters": {"loc": -9.2, "scale": 0.25}, "dimension": 10}, 3,
+    ),
+    "lognormal around 1e4": (
+        {"distribution": "lognormal", "parameters": {"loc": 9.2, "scale": 0.25}, "dimension": 10}, 3,
+    ),
     "gamma, concentration 0.05": ({"distribution": "gamma", "parameters": {"concentration": 0.05, "rate": 1.0}}, 0),
     "gamma, concentration 1e3": (
         {"distribution": "gamma", "parameters": {"concentration": 1e3, "rate": 1.0}, "dimension": 10}, 8,
@@ -170,7 +174,7 @@ def test_no_more_is_compared_than_the_failure_rate_allows() -> None:
 
 
 def test_a_rare_category_is_no_bias() -> None:
-    """A category that 8192 draws did not show: its own coordinate hardly varies, and the row's variance is another's."""
+    """A category that 8192 draws do not show: its own coordinate hardly varies, and the row's tail is the others'."""
     rows = measured("categorical", {"logits": [0.0, 0.0, 0.0, -12.0]}, dimension=10, replicates=4096)
     assert len(rows) == 5
     assert not any(row.tail_flag for row in rows if row.estimator == "score_function")
@@ -218,7 +222,7 @@ def test_an_infinite_variance_says_so() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_an_offset_that_float32_cannot_resolve(dtype: str) -> None:
-    """f = 10⁶ + (z−k)²: float32 keeps steps of 1/16 of it. What the offset dominates, or never meets, is right in both."""
+    """f = 10⁶ + (z−k)²: float32 has steps of 1/16 there. What it dominates, or never meets, is right in both."""
     rows = measured("normal", {"loc": 1.0, "scale": 1.0}, "tests.offset.far_from_zero", dtype=dtype)
     doubted = {row.estimator for row in rows if row.status != "ok"}
     assert doubted == (set(WITH_BASELINE) if dtype == "float32" else set())

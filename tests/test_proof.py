@@ -1,7 +1,7 @@
 """Measured gradient and variance against exact values from independent code (tests/independent.py).
 
 Failure rate: every check below has probability RATE / CHECKS of failing on a correct harness, so that the whole file
-fails once in 1/RATE = 1000 choices of the seed. (Three other seeds were tried: the largest of 3 × 2800 errors was 0.77.)
+fails once in 1000 choices of the seed. (With three other seeds the largest of 3 × 2800 errors was 0.77.)
 """
 
 from __future__ import annotations

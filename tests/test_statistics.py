@@ -136,6 +136,7 @@ def test_degenerate_intervals() -> None:
     assert half_width(variance_interval(nothing)) == 0
     assert math.isnan(effective_kurtosis(nothing))
     assert not tail_flag(nothing)
+    assert not tail_flag(bare(np.where(np.arange(64) % 7, 0.1, 0.1 + 1e-16)))  # rounding alone
     assert blocks_needed(np.zeros(16), 0.05) == 0
     assert ratio_interval(some, nothing).value == math.inf
     assert math.isnan(ratio_interval(nothing, nothing).value)
@@ -168,6 +169,17 @@ def test_variance_interval_covers() -> None:
         interval = variance_interval(bare(values))
         covered += interval.low <= 1 <= interval.high
     assert covered / 2000 == pytest.approx(0.95, abs=0.0195)
+
+
+def test_tail_flag() -> None:
+    """Neither a Gaussian at the floor of R nor a precise heavy tail; but skewness, and imprecision without it."""
+    gaussian = chi_square_blocks(300, 64, 16, 14)
+    assert np.mean([tail_flag(bare(v)) for v in gaussian]) < 0.02
+    assert np.mean([tail_flag(bare(v)) for v in np.random.default_rng(15).gamma(2.0, size=(300, 64))]) > 0.95
+    assert not tail_flag(bare(np.random.default_rng(16).gamma(2.0, size=2000)))
+    one_outlier = np.concatenate([np.linspace(0.99, 1.01, 63), [1.5]])
+    assert half_width(variance_interval(bare(one_outlier))) < 0.03
+    assert tail_flag(bare(one_outlier))
 
 
 def test_blocks_needed_reaches_the_precision() -> None:

@@ -15,10 +15,12 @@ from scipy import stats
 from harness.statistics.blocks import Array, Blocks
 
 LEVEL = 0.95
-#: Skewness of the mean of the block variances, and its relative standard error, above which a log-scale t-interval is not
-#: trusted to hold its level. Set by tests/test_calibration.py, which prints the coverage that they lead to.
+#: Skewness of the mean of the block variances, and its relative standard error, above which a log-scale t-interval is
+#: not trusted to hold its level. Set by tests/test_calibration.py, which prints the coverage that they lead to.
 TAIL_SKEWNESS = 0.5
 TAIL_STANDARD_ERROR = 0.06
+#: Relative standard error below which block variances differ by rounding alone.
+CONSTANT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,11 @@ def tail_flag(blocks: Blocks) -> bool:
     shows no skewness either, its standard error is larger than 6 %: R < 280 (κ − 1), which only a heavy tail explains
     (a Gaussian's is 4.4 % at the floor of R). An interval that has reached 5 % precision is far from that.
     """
-    if blocks.count < 3 or float(blocks.variance.std()) == 0:
+    error = relative_standard_error(blocks.variance)
+    if blocks.count < 3 or error < CONSTANT:
         return False
     skewness = float(stats.skew(blocks.variance, bias=False)) / math.sqrt(blocks.count)
-    return skewness > TAIL_SKEWNESS or relative_standard_error(blocks.variance) > TAIL_STANDARD_ERROR
+    return skewness > TAIL_SKEWNESS or error > TAIL_STANDARD_ERROR
 
 
 def ratio_interval(numerator: Blocks, denominator: Blocks) -> Interval:
