@@ -13,7 +13,7 @@ from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.mathematics.truth import REFERENCE_LIMITS, Exact, Truth, truth_of
 from harness.mathematics.truth.reference import as_plain, from_plain, reference_moments
-from harness.vocabulary.errors import TruthRefused
+from harness.vocabulary.errors import NoExpectation, TruthRefused
 
 
 class Archive(Protocol):
@@ -30,11 +30,15 @@ class Archive(Protocol):
 
 @dataclass(frozen=True)
 class Known:
-    """What is known about one parameter of a cell; ``method`` says how, or why it is not."""
+    """What is known about one parameter of a cell; ``method`` says how, or why it is not.
+
+    ``exists`` is False where there is no gradient to know, since ``E f`` does not exist.
+    """
 
     gradient: Exact | None
     variance: Exact | None
     method: str
+    exists: bool = True
 
 
 @dataclass
@@ -51,12 +55,12 @@ class Knowledge:
     archive: Archive | None = None
 
     @cached_property
-    def exact(self) -> Truth | str:
+    def exact(self) -> Truth | TruthRefused:
         """The exact truth, or why there is none."""
         try:
             return truth_of(self.family, self.objective)
         except TruthRefused as refused:
-            return str(refused)
+            return refused
 
     @cached_property
     def reference(self) -> Truth:
@@ -71,6 +75,8 @@ class Knowledge:
 
     def about(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Known:
         """The gradient with respect to a leaf, and the variance of one estimator of it."""
+        if isinstance(self.exact, NoExpectation):
+            return Known(None, None, f"no gradient: {self.exact}", exists=False)
         gradient, why = self.first(lambda truth: truth.gradient(leaf))
         variance, why_not = self.first(lambda truth: truth.variance(leaf, estimator, samples, baselines))
         if gradient is None:
@@ -89,7 +95,7 @@ class Knowledge:
             except TruthRefused as refused:
                 refusal = str(refused)
         else:
-            refusal = self.exact
+            refusal = str(self.exact)
         try:
             return ask(self.reference), ""
         except TruthRefused as refused:

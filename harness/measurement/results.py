@@ -90,6 +90,8 @@ def with_variance(record: Record, blocks: Blocks, cell: Cell, facts: Known) -> R
     interval = intervals.variance_interval(blocks)
     reached = intervals.half_width(interval)
     status, reason = judged(interval.value, reached, cell, facts)
+    if status == "diverged":  # a sample has a variance all the same, but it estimates nothing
+        return replace(record, status=status, reason=reason, variance=math.inf if facts.exists else math.nan)
     return replace(
         record,
         status=status,
@@ -105,9 +107,11 @@ def with_variance(record: Record, blocks: Blocks, cell: Cell, facts: Known) -> R
 
 def judged(variance: float, reached: float, cell: Cell, facts: Known) -> tuple[Status, str]:
     """``ok`` or ``imprecise``: a variance of 0 is believed only where the exact one is 0 too."""
+    if not facts.exists:
+        return "diverged", f"there is {facts.method}"
     exact = None if facts.variance is None else float(facts.variance.value.mean())
     if exact is not None and math.isinf(exact):
-        return "diverged", f"the exact variance is infinite ({facts.method}); the number is that of this sample alone"
+        return "diverged", f"the exact variance is infinite ({facts.method})"
     if variance == 0:
         if exact is not None and exact <= float(facts.variance.error.mean() if facts.variance else 0.0):
             return "ok", ""

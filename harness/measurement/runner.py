@@ -7,6 +7,7 @@ nothing when the job is interrupted.
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -148,9 +149,12 @@ def measure_group(
             continue
         blocks = {leaf: a.result() for leaf, a in sampler.accumulators[address].items()}
         cut = sampler.count(address) < plan.blocks[address] or plan.out_of_time
-        yield finished(
-            address, cell, estimator, problem, situation, blocks, cut=cut, plan=plan, doubt=doubts.get(address, "")
-        )
+        doubt = doubts.get(address, "")
+        try:
+            result = finished(address, cell, estimator, problem, situation, blocks, cut=cut, plan=plan, doubt=doubt)
+        except Exception:
+            result = failed(address, cell, problem, traceback.format_exc())
+        yield result
 
 
 def failed(address: str, cell: Cell, problem: Prepared, trace: str) -> CellResult:

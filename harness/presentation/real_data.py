@@ -24,8 +24,8 @@ def real_data_section(records: RecordSet) -> list[str]:
         "## Real data",
         "Log-likelihood of a Bayesian logistic regression (breast-cancer data, 569 × 31) under a diagonal Normal over "
         "the weights, where training starts and at a posterior that the harness fitted. *Expected* is the order of "
-        "magnitude that an independent implementation of the experiment of Mohamed et al. (2020), §8.3, gave (full data "
-        "set, N = 1); same order: within a factor √10.",
+        "magnitude that an independent implementation of the experiment of Mohamed et al. (2020), §8.3, gave (full "
+        "data set, N = 1); same order: within a factor √10.",
     ]
     if records.measured.loc[records.measured["objective"] == OBJECTIVE].empty:
         return [*parts, "No such row was measured."]

@@ -19,6 +19,10 @@ class TruthRefused(HarnessError):
     """No exact value is given: none is known, or its error bound is too large. The text is the reason."""
 
 
+class NoExpectation(TruthRefused):
+    """There is no gradient to estimate: ``E f`` does not exist, or is beyond the range of float64."""
+
+
 def choose(kind: str, name: str, valid: object) -> str:
     """One line for an unknown name: ``unknown objective 'cubic'; choose one of linear, quadratic``."""
     return f"unknown {kind} {name!r}; choose one of {', '.join(sorted(map(str, valid)))}"  # type: ignore[call-overload]

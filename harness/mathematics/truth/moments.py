@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from harness.mathematics.truth.bounded import Bounded, FloatArray, bounded
-from harness.vocabulary.errors import TruthRefused
+from harness.vocabulary.errors import NoExpectation, TruthRefused
 
 #: relative rounding of a sum of products of densities, costs and scores
 ROUNDING = 1e-12
@@ -133,7 +133,7 @@ def checked(raw: Raw, moving: bool) -> None:
     if not abs(float(raw.one.value) - 1) <= 1e-6:
         raise TruthRefused(f"the density sums to {float(raw.one.value):.6g} over its support, expected 1")
     if not np.isfinite(raw.f.value):
-        raise TruthRefused("E f does not exist")
+        raise NoExpectation("E f does not exist or is beyond the range of float64")
     off = np.abs(raw.s.value) > raw.s.error + 1e-6 * np.sqrt(raw.ss.value)
     if not moving and bool(off.any()):
         raise TruthRefused("the score does not have mean zero, though the support does not depend on the parameters")
