@@ -110,10 +110,10 @@ def judged(variance: float, reached: float, cell: Cell, facts: Known) -> tuple[S
     if not facts.exists:
         return "diverged", f"there is {facts.method}"
     exact = None if facts.variance is None else float(facts.variance.value.mean())
-    if exact is not None and math.isinf(exact):
-        return "diverged", f"the exact variance is infinite ({facts.method})"
+    if facts.variance is not None and exact is not None and math.isinf(exact):
+        return "diverged", f"the exact variance is infinite ({facts.variance.method})"
     if variance == 0:
-        if exact is not None and exact <= float(facts.variance.error.mean() if facts.variance else 0.0):
+        if exact is not None and exact <= float(facts.variance.error.mean() if facts.variance is not None else 0.0):
             return "ok", ""
         wanted = "is not known" if exact is None else f"is {exact:.3g}"
         return "imprecise", f"no two replicates differed, but the exact variance {wanted}"
