@@ -129,8 +129,14 @@ def policy_from(plain: dict[str, Any]) -> Policy:
             f"replicates: expected null (as many as precision needs) or at least {MINIMUM_REPLICATES}, got {replicates}"
         )
     positive_integer("budget_draws", plain["budget_draws"])
+    positive_integer("timing_threads", plain["timing_threads"])
     if plain["budget_seconds"] <= 0 or plain["timing_seconds"] < 0:
         raise ConfigurationError("budget_seconds: expected a positive number; timing_seconds: zero or more")
     return Policy(
-        replicates, plain["precision"], plain["budget_draws"], plain["budget_seconds"], plain["timing_seconds"]
+        replicates,
+        plain["precision"],
+        plain["budget_draws"],
+        plain["budget_seconds"],
+        plain["timing_seconds"],
+        plain["timing_threads"],
     )

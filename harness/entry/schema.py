@@ -52,6 +52,7 @@ class HarnessConfig:
     budget_draws: int = 2**28
     budget_seconds: float = 60.0
     timing_seconds: float = 0.05
+    timing_threads: int = 1
 
 
 def ladder(categories: int) -> list[float]:

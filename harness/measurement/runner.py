@@ -178,7 +178,7 @@ def finished(
     doubt: str,
 ) -> CellResult:
     """Rows of a cell that was measured, timing included."""
-    timing = time_estimate(situation, estimator, cell.policy.timing_seconds)
+    timing = time_estimate(situation, estimator, cell.policy)
     records: list[Record] = []
     for leaf, measured in list(blocks.items()):
         facts = problem.knowledge.about(leaf, estimator, situation.samples, situation.baselines)

@@ -17,6 +17,7 @@ from torch.utils.benchmark import Timer
 from harness.mathematics.draws import Draw, seed_generator
 from harness.mathematics.estimators import Estimator
 from harness.measurement.sampling import Situation
+from harness.vocabulary.cells import Policy
 from harness.vocabulary.seeds import seed_of
 
 #: Share of a cell's timing budget that goes into the single estimate; the rest into the batch.
@@ -34,13 +35,14 @@ class Timing:
     seconds_amortized: float = math.nan
 
 
-def time_estimate(situation: Situation, estimator: Estimator, budget: float) -> Timing:
-    """Time one estimator within about ``budget`` seconds, on the threads that torch is set to."""
+def time_estimate(situation: Situation, estimator: Estimator, policy: Policy) -> Timing:
+    """Time one estimator within about ``policy.timing_seconds``, on ``policy.timing_threads`` threads."""
+    budget, threads = policy.timing_seconds, policy.timing_threads
     if budget <= 0:
         return Timing()
     seed_generator(situation.device, seed_of("timing", situation.key, situation.samples))
-    single = quartiles(training_step(situation, estimator, 1), SINGLE_SHARE * budget)
-    batch = quartiles(training_step(situation, estimator, situation.rows), (1 - SINGLE_SHARE) * budget)
+    single = quartiles(training_step(situation, estimator, 1), SINGLE_SHARE * budget, threads)
+    batch = quartiles(training_step(situation, estimator, situation.rows), (1 - SINGLE_SHARE) * budget, threads)
     return Timing(single[1], single[2] - single[0], batch[1] / situation.rows)
 
 
@@ -60,13 +62,13 @@ def training_step(situation: Situation, estimator: Estimator, rows: int) -> Call
     return step
 
 
-def quartiles(step: Callable[[], object], budget: float) -> tuple[float, float, float]:
+def quartiles(step: Callable[[], object], budget: float, threads: int) -> tuple[float, float, float]:
     """Quartiles of the seconds of one call, from blocks of calls that together take about ``budget`` seconds.
 
     Where the budget allows one block alone, there is no spread: its quartiles are NaN.
     """
     step()
-    timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads())
+    timer = Timer("step()", globals={"step": step}, num_threads=threads)
     first = timer.timeit(1).median
     number = max(1, int(budget / 8 / max(first, 1e-9)))
     repeats = max(1, min(5, int(budget / ((number + TIMER_WARMUP) * max(first, 1e-9)))))

@@ -78,7 +78,7 @@ class Policy:
     ``replicates``: R, or None for an adaptive R that reaches ``precision``, the target relative half-width of the 95 %
     interval of ``variance``. ``budget_draws``: most coordinates (R·N·D) drawn for one cell, pilot included, beyond the
     floor of 1024 replicates in 64 blocks. ``budget_seconds``: a safety net, checked between blocks.
-    ``timing_seconds``: wall-clock spent on timing one cell (0: no timing).
+    ``timing_seconds``: wall-clock spent on timing one cell (0: no timing), on ``timing_threads`` threads.
     """
 
     replicates: int | None = None
@@ -86,6 +86,7 @@ class Policy:
     budget_draws: int = 2**28
     budget_seconds: float = 60.0
     timing_seconds: float = 0.05
+    timing_threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Cell:
     def identity(self) -> dict[str, Any]:
         """All that decides the numbers of this cell. Clock budgets do not, nor does the time spent on timing."""
         policy = asdict(self.policy)
-        del policy["budget_seconds"], policy["timing_seconds"]
+        del policy["budget_seconds"], policy["timing_seconds"], policy["timing_threads"]
         if self.policy.replicates is not None:
             del policy["precision"]
         return {
