@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Geometric, constraints
+from torch.distributions import Distribution, Geometric, Gumbel, constraints
 
 from harness.mathematics.bijectors import BIJECTORS
 from harness.vocabulary.cells import DistributionSpec
@@ -27,9 +27,9 @@ from harness.vocabulary.errors import ConfigurationError, choose
 Theta = Mapping[str, Tensor]
 
 #: Classes whose float32 sampler is wrong in the tail, and which are therefore drawn in float64 and rounded afterwards.
-#: Geometric inverts the CDF at a uniform of 24 bits clamped at 1e-38: once in 2²⁴ draws z is 5 times the largest value
-#: that the grid can otherwise give, and that one draw dominates the variance of a gradient.
-DRAWN_IN_DOUBLE: tuple[type[Distribution], ...] = (Geometric,)
+#: Both take the logarithm of a uniform of 24 bits clamped at 1e-38: once in 2²⁴ draws it is 5 times what the grid can
+#: otherwise give, and that one draw dominates the variance of a gradient.
+DRAWN_IN_DOUBLE: tuple[type[Distribution], ...] = (Geometric, Gumbel)
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,11 @@ class Family:
         ``rsample`` and ``sample`` give the same draws under one seed; the differentiable one is taken where there is
         one, so that draws never depend on which estimators are present.
         """
-        if self.has_rsample:
-            return (q or self.build(theta)).rsample((samples,))
         dtype = theta[self.leaves[0].name].dtype
-        if self.target in DRAWN_IN_DOUBLE:
-            theta, q = {name: row.detach().double() for name, row in theta.items()}, None
-        return (q or self.build(theta)).sample((samples,)).to(dtype)
+        if self.target in DRAWN_IN_DOUBLE and dtype == torch.float32:
+            theta, q = {name: row.double() for name, row in theta.items()}, None
+        q = q or self.build(theta)
+        return (q.rsample((samples,)) if self.has_rsample else q.sample((samples,))).to(dtype)
 
     def log_prob(self, theta: Theta, z: Tensor) -> Tensor:
         """``log q(z; θ)`` summed over the D coordinates: [N, R, *B]."""
