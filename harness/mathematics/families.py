@@ -107,11 +107,11 @@ class Family:
         ``rsample`` and ``sample`` give the same draws under one seed; the differentiable one is taken where there is
         one, so that draws never depend on which estimators are present.
         """
-        dtype = theta[self.leaves[0].name].dtype
-        if self.target in DRAWN_IN_DOUBLE and dtype == torch.float32:
+        example = theta[self.leaves[0].name]
+        if self.target in DRAWN_IN_DOUBLE and example.device.type != "mps":  # MPS has no float64
             theta, q = {name: row.double() for name, row in theta.items()}, None
         q = q or self.build(theta)
-        return (q.rsample((samples,)) if self.has_rsample else q.sample((samples,))).to(dtype)
+        return (q.rsample((samples,)) if self.has_rsample else q.sample((samples,))).to(example.dtype)
 
     def log_prob(self, theta: Theta, z: Tensor) -> Tensor:
         """``log q(z; θ)`` summed over the D coordinates: [N, R, *B]."""

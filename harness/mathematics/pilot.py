@@ -35,18 +35,24 @@ def pilot_baselines(
     for index, size in enumerate(sizes):
         seed_generator(device, seed_of("baseline", key, index))
         draw = Draw(family, objective, 1, family.rows(size, dtype, device, grad=optimal))
-        cost = draw.cost[0].double()  # [R, *B]
+        cost = wide(draw.cost[0])  # [R, *B]
         costs.append(cost)
         if not optimal:
             continue
         center = cost.mean() if center is None else center
         for name, score in scores(draw).items():
-            square = score.double().square()
+            square = wide(score).square()
             deviation = (cost - center).reshape(-1, *[1] * (square.ndim - 1))
             weighted[name] = weighted.get(name, 0) + (deviation * square).sum(0)
             squares[name] = squares.get(name, 0) + square.sum(0)
     mean = torch.cat(costs).mean(0)
-    return Baselines(mean.to(dtype), {n: around(center, weighted[n], squares[n]).to(dtype) for n in squares}, total)
+    best = {name: around(center, weighted[name], squares[name]).to(device, dtype) for name in squares}
+    return Baselines(mean.to(device, dtype), best, total)
+
+
+def wide(values: Tensor) -> Tensor:
+    """In float64; on the CPU where the device has none (MPS)."""
+    return values.cpu().double() if values.device.type == "mps" else values.double()
 
 
 def around(center: Tensor | None, weighted: Tensor, squares: Tensor) -> Tensor:
