@@ -8,6 +8,8 @@ WORKERS ?= 2
 LAUNCHER ?= hydra/launcher=joblib hydra.launcher.n_jobs=$(WORKERS)
 # Further overrides of the sweeps: make sweep ARGS='precision=0.1 timing_seconds=0.2'
 ARGS ?=
+# Rounds of the benchmarks; ARGS go to their pytest: make bench BENCH_ROUNDS=3 ARGS='-k anchor'
+BENCH_ROUNDS ?= 7
 
 SWEEPS := variance objectives logistic_regression
 REPORT := reports/variance.md
@@ -16,13 +18,15 @@ RUNS ?= $(SWEEPS:%=results/%)
 
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+BENCH := $(VENV)/.bench
+BENCHMARKS := results/benchmarks
 RUN := $(VENV)/bin/python -m
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) pytest -n $(WORKERS)
 LINTED := harness tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv sweep smoke report test test-slow lint format clean distclean
+.PHONY: help venv sweep smoke report bench test test-slow lint format clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +62,23 @@ smoke: $(INSTALLED)  ## every distribution, objective and estimator once, in und
 
 report: $(INSTALLED)  ## render reports/variance.md again from stored records (RUNS=… names the run folders)
 	$(RUN) harness.report $(RUNS) --output $(REPORT)
+
+# The peers' packages come on top, for this target alone.
+$(BENCH): $(INSTALLED)
+	$(RUN) pip install --quiet --constraint constraints.txt --group bench
+	@touch $@
+
+# Where the harness fails a check of its own (exit 1), the rest is measured and rendered; make fails all the same.
+bench: $(BENCH)  ## time the harness beside JAX, vmap, Pyro and a Python loop; reports/speed.md (ten minutes)
+	@status=0; \
+	for threads in 1 all; do \
+	  echo "== threads: $$threads" >&2; \
+	  code=0; BENCH_ROUNDS=$(BENCH_ROUNDS) $(RUN) tests.benchmarks --threads $$threads --output $(BENCHMARKS) $(ARGS) || code=$$?; \
+	  if [ $$code -gt 1 ]; then exit $$code; fi; \
+	  if [ $$code -ne 0 ]; then status=$$code; fi; \
+	done; \
+	$(RUN) tests.benchmarks.report $(BENCHMARKS)/threads-*.json --output reports/speed.md || exit $$?; \
+	exit $$status
 
 test: $(INSTALLED)  ## the test suite
 	$(PYTEST)

@@ -28,8 +28,9 @@ from harness.mathematics.pilot import pilot_baselines
 from harness.mathematics.rows import Rows
 from harness.measurement.knowledge import Knowledge
 from harness.measurement.results import record_of
-from harness.measurement.sampling import Situation
+from harness.measurement.sampling import PILOT_BLOCKS, Situation
 from harness.statistics.blocks import Blocks
+from harness.statistics.intervals import relative_spread
 from harness.vocabulary.cells import Cell, DistributionSpec, EstimatorSpec, ObjectiveSpec, Policy, Problem
 from harness.vocabulary.seeds import problem_key, question_key
 
@@ -97,8 +98,11 @@ def setup(
 
 
 def block_means(gradients: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """[sweeps × blocks × rows, P] → means [sweeps, blocks, P] and variances averaged over P [sweeps, blocks]."""
-    wide = gradients.double().reshape(-1, BLOCKS, ROWS, gradients.shape[1])
+    """[sweeps × blocks × rows, P] → means [sweeps, blocks, P] and variances averaged over P [sweeps, blocks].
+
+    The first blocks of a sweep are its pilot's.
+    """
+    wide = gradients.double().reshape(-1, PILOT_BLOCKS + BLOCKS, ROWS, gradients.shape[1])
     return wide.mean(2).numpy(), wide.var(2).mean(2).numpy()
 
 
@@ -110,7 +114,8 @@ def blocks_of(mean: np.ndarray, variance: np.ndarray) -> Blocks:
 def rows_of(made: Setup, sweeps: int) -> Iterator[tuple[object, ...]]:
     """(sweep, *COLUMNS) of all cells of one problem at one N."""
     situation = made.situation
-    size = BLOCKS * ROWS * situation.samples * situation.family.dimension
+    replicates = (PILOT_BLOCKS + BLOCKS) * ROWS
+    size = replicates * situation.samples * situation.family.dimension
     at_once = max(1, CHUNK // size)
     facts = {
         (name, leaf.name): made.knowledge.about(leaf.name, estimator, situation.samples, situation.baselines)
@@ -121,14 +126,15 @@ def rows_of(made: Setup, sweeps: int) -> Iterator[tuple[object, ...]]:
     path = "reparameterized" in made.estimators
     for chunk, start in enumerate(range(0, sweeps, at_once)):
         count = min(at_once, sweeps - start)
-        draw = situation.draw("measure", chunk, count * BLOCKS * ROWS, differentiable=path)
+        draw = situation.draw("measure", chunk, count * replicates, differentiable=path)
         for name, estimator in made.estimators.items():
             cell = Cell(made.problem, EstimatorSpec(name, name), situation.samples, policy)
             for leaf, gradient in block_gradients(draw, estimator).items():
                 means, variances = block_means(gradient)
                 for sweep in range(count):
-                    blocks = blocks_of(means[sweep], variances[sweep])
-                    record = record_of(cell, leaf, estimator, situation, blocks, facts[name, leaf])
+                    blocks = blocks_of(means[sweep, PILOT_BLOCKS:], variances[sweep, PILOT_BLOCKS:])
+                    foretold = relative_spread(variances[sweep, :PILOT_BLOCKS])
+                    record = record_of(cell, leaf, estimator, situation, blocks, facts[name, leaf], foretold)
                     yield start + sweep, *(getattr(record, column) for column in COLUMNS)
 
 

@@ -54,7 +54,7 @@ ODD_K = {"quadratic": (-1.2, 0.8, 2.5), "cosine": (2.9, 0.3, 1.1)}
 CLASSES = {"lognormal": "LogNormal"}
 #: The optimal baseline leaves a two-point cost so little variance that float32 cannot resolve it.
 DOUBLE = ("bernoulli",)
-#: Torch's implicit reparameterization is approximate: relative error of one draw's derivative (REFERENCE §1) [m].
+#: Torch's implicit reparameterization is approximate: relative error of one draw's derivative .
 KERNEL_ERROR = {"gamma": 5e-4, "beta": 1.2e-3}
 
 
@@ -73,9 +73,9 @@ def rows_measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Row]]:
     rows: list[Row] = []
 
     def record_of(
-        cell: Cell, leaf: str, estimator: Estimator, situation: Situation, blocks: Blocks, facts: Any
+        cell: Cell, leaf: str, estimator: Estimator, situation: Situation, blocks: Blocks, facts: Any, foretold: float
     ) -> Record:
-        record = results.record_of(cell, leaf, estimator, situation, blocks, facts)
+        record = results.record_of(cell, leaf, estimator, situation, blocks, facts, foretold)
         rows.append(Row(record, blocks, pilot_baseline(estimator, situation, leaf)))
         return record
 

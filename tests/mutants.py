@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Distribution, Gamma, Normal
 
 from harness.mathematics import estimators, families, gradients, objectives
 from harness.mathematics.draws import Draw
 from harness.mathematics.estimators import Estimator, Method, score_function
 from harness.mathematics.families import Family
+from harness.mathematics.scores import CLOSED_FORMS
 from harness.measurement import sampling
 from harness.statistics import blocks
 
@@ -73,8 +75,14 @@ def gradient(change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Patch:
 
 
 def moments(change: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Patch:
-    """Change the moments: [rows, P] → mean and variance [P]."""
-    return lambda patch: patch.setattr(blocks, "block_moments", change)
+    """Change the moments of one block: [rows, P] → mean and variance [P]."""
+
+    def wrong(gradients: Tensor, rows: int) -> blocks.Sums:
+        means, variances = zip(*(change(block) for block in gradients.split(rows)), strict=True)
+        mean, variance = torch.stack(means), torch.stack(variances)
+        return blocks.Sums(mean, torch.zeros_like(mean), (rows - 1) * variance.sum(1))
+
+    return lambda patch: patch.setattr(blocks, "block_sums", wrong)
 
 
 def attribute(owner: Any, name: str, value: Any) -> Patch:
@@ -168,25 +176,25 @@ def square_root_of_scale(family: Family, theta: Any, z: Tensor) -> Tensor:
     return theta["loc"] + scale.sqrt() * noise.detach()
 
 
-def antithetic_rows(family: Family, theta: Any, z: Tensor) -> Tensor:
-    """The second half of a block's rows mirrors the first."""
-    scale, noise = standardized(theta, z)
-    half = noise[:, : (noise.shape[1] + 1) // 2].detach()
-    return theta["loc"] + scale * torch.cat([half, -half], 1)[:, : z.shape[1]]
+def second_half(change: Callable[[Tensor], Tensor]) -> Callable[[Family, Any, Tensor], Tensor]:
+    """The second half of the rows of each block of 16 is made of the first."""
 
+    def sample(family: Family, theta: Any, z: Tensor) -> Tensor:
+        if z.shape[1] % 16:
+            return z  # a warm-up
+        scale, noise = standardized(theta, z)
+        blocks = noise.detach().unflatten(1, (-1, 16)).clone()
+        blocks[:, :, 8:] = change(blocks[:, :, :8])
+        return theta["loc"] + scale * blocks.flatten(1, 2)
 
-def repeated_rows(family: Family, theta: Any, z: Tensor) -> Tensor:
-    """The second half of a block's rows repeats the first."""
-    scale, noise = standardized(theta, z)
-    half = noise[:, : (noise.shape[1] + 1) // 2].detach()
-    return theta["loc"] + scale * torch.cat([half, half], 1)[:, : z.shape[1]]
+    return sample
 
 
 def one_seed(patch: pytest.MonkeyPatch) -> None:
-    """Every block under the seed of the first."""
+    """Every chunk of blocks under the seed of the first."""
     draw = sampling.Situation.draw
 
-    def wrong(self: sampling.Situation, purpose: Any, block: int, rows: int, *, differentiable: bool) -> Draw:
+    def wrong(self: sampling.Situation, purpose: Any, chunk: int, rows: int, *, differentiable: bool) -> Draw:
         return draw(self, purpose, 0, rows, differentiable=differentiable)
 
     patch.setattr(sampling.Situation, "draw", wrong)
@@ -196,7 +204,7 @@ def one_seed(patch: pytest.MonkeyPatch) -> None:
 
 
 def log_prob_plus(extra: Callable[[Any, Tensor], Tensor]) -> Patch:
-    """Add a term to the log density per coordinate, wherever scores come from."""
+    """Add a term to the log density per coordinate, from which autograd then takes the scores."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
         build = Family.build
@@ -208,6 +216,23 @@ def log_prob_plus(extra: Callable[[Any, Tensor], Tensor]) -> Patch:
             return q
 
         patch.setattr(Family, "build", wrong)
+        for target in list(CLOSED_FORMS):
+            patch.delitem(CLOSED_FORMS, target)
+
+    return plant
+
+
+def closed_form_plus(target: type[Distribution], name: str, extra: Callable[[Any], Tensor]) -> Patch:
+    """Add a term to one closed-form score."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        closed = CLOSED_FORMS[target]
+
+        def wrong(parameters: Any, z: Tensor) -> dict[str, Tensor]:
+            found = closed(parameters, z)
+            return {**found, name: found[name] + extra(parameters)}
+
+        patch.setitem(CLOSED_FORMS, target, wrong)
 
     return plant
 
@@ -254,7 +279,7 @@ MUTANTS = [
            surrogate("score_function_leave_one_out", leave_none_out)),
     Mutant("leave-one-out over replicates instead of samples", "bernoulli", "variance",
            surrogate("score_function_leave_one_out", leave_one_out_over_rows)),
-    Mutant("moving average includes the current cost", "normal", "bias",
+    Mutant("moving average includes the current cost", "normal", "variance",
            attribute(score_function, "previous_average", with_current_cost)),
     Mutant("moving average is the last cost alone", "bernoulli", "variance",
            attribute(score_function, "previous_average", lambda costs, decay: torch.cat([costs[:1], costs[:-1]]))),
@@ -273,15 +298,21 @@ MUTANTS = [
            log_prob_plus(lambda theta, z: theta["log_scale"].expand(z.shape))),
     Mutant("Bernoulli score without its −p", "bernoulli", "bias",
            log_prob_plus(lambda theta, z: torch.log(1 / (1 - theta["probs"])).expand(z.shape))),
+    Mutant("closed-form score without the scale's −1/σ", "normal", "bias",
+           closed_form_plus(Normal, "scale", lambda p: 1 / p["scale"])),
+    Mutant("closed-form score of a gamma without its digamma", "gamma", "bias",
+           closed_form_plus(Gamma, "concentration", lambda p: torch.digamma(p["concentration"]))),
     Mutant("gradient of log_scale without the chain rule", "normal", "bias",
            lambda patch: patch.setitem(families.BIJECTORS, "log", gradient_of_scale)),
     Mutant("reparameterized with detached scale", "normal", "bias", sampled(detached_scale)),
     Mutant("√scale in place of scale in the sampler", "normal", "bias", sampled(square_root_of_scale)),
     Mutant("truncated sampler", "normal", "variance", sampled(truncated)),
-    Mutant("one noise shared by all coordinates", "normal", "dependence", sampled(shared_noise)),
-    Mutant("half of a block's replicates repeat the others", "many blocks", "dependence", sampled(repeated_rows)),
-    Mutant("antithetic replicates taken for independent ones", "many blocks", "dependence", sampled(antithetic_rows)),
-    Mutant("every block under the same seed", "normal", "dependence", one_seed),
+    Mutant("one noise shared by all coordinates", "many blocks", "dependence", sampled(shared_noise)),
+    Mutant("half of a block's replicates repeat the others", "many blocks", "dependence",
+           sampled(second_half(lambda first: first))),
+    Mutant("antithetic replicates taken for independent ones", "many blocks", "dependence",
+           sampled(second_half(torch.neg))),
+    Mutant("every chunk of blocks under the same seed", "normal", "dependence", one_seed),
     Mutant("k of the first coordinate used for all", "normal", "bias",
            attribute(objectives.Separable, "__call__", own_coordinate_only)),
     Mutant("path of a gamma's concentration cut", "gamma", "bias",

@@ -39,7 +39,7 @@ def dependence_error(row: Row, variance: np.ndarray) -> float:
     """|log scatter of block means / what independent replicates and coordinates give|, in units of what it may be."""
     wanted = variance.mean() / len(variance) / row.blocks.rows
     scatter = float(row.blocks.mean.var(ddof=1))
-    if scatter == 0:
+    if scatter == 0 or len(set(row.blocks.variance)) < row.blocks.count:  # no two blocks are alike
         return math.inf
     return abs(math.log(scatter / wanted)) / (critical(10**6) * math.sqrt(2 / (row.blocks.count - 1)))
 

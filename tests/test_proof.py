@@ -70,7 +70,10 @@ def test_measured_against_exact(
     assert len(rows) == len(records) - len(refused)
 
     flagged = [row for row in rows if row.record.tail_flag]
-    assert len(flagged) <= (len(rows) / 2 if heavy else 0)
+    some = sum(row.record.samples == 1 for row in rows) / 4 if dimension == 1 else 0  # kurtosis 275 and the like
+    assert len(flagged) <= (len(rows) * 3 / 4 if heavy else some)
+    if family in ("normal", "beta", "bernoulli", "poisson"):
+        assert all(row.record.samples == 1 for row in flagged)
     truth = exact(job)
     for row in rows:
         what = (row.record.estimator, row.record.samples, row.record.parameter)

@@ -66,8 +66,8 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert harness(*SMALL, "results=whole") == 0
-    calls = {"left": 100}
-    original = Sampler.one_block
+    calls = {"left": 40}
+    original = Sampler.one_chunk
 
     def interrupted(self: Sampler, *rest: object) -> None:
         calls["left"] -= 1
@@ -75,7 +75,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
             raise KeyboardInterrupt
         original(self, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Sampler, "one_block", interrupted)
+    monkeypatch.setattr(Sampler, "one_chunk", interrupted)
     assert harness(*SMALL, "results=cut") == 130
     assert "interrupted" in capsys.readouterr().err
     done = len(list(Path("cut/cells").glob("*.json")))

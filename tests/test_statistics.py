@@ -21,12 +21,13 @@ from harness.mathematics.pilot import pilot_baselines
 from harness.mathematics.rows import Rows
 from harness.measurement.sampling import Situation
 from harness.statistics.bias import bias_against, bias_p_value, holm
-from harness.statistics.blocks import Accumulator, Blocks, block_moments
+from harness.statistics.blocks import Accumulator, Blocks, block_sums, moments
 from harness.statistics.intervals import (
     blocks_needed,
     effective_kurtosis,
     half_width,
     ratio_interval,
+    relative_spread,
     tail_flag,
     variance_interval,
 )
@@ -36,6 +37,10 @@ from tests import independent
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def block_moments(gradients: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return moments(block_sums(gradients, rows), rows)
 
 
 def accumulated(blocks: torch.Tensor) -> Blocks:
@@ -54,22 +59,33 @@ def bare(variance: np.ndarray, rows: int = 16) -> Blocks:
 # --- moments ----------------------------------------------------------------------------------------------------------
 
 
-def test_block_moments_are_numpys() -> None:
-    gradients = numbers(50, 3) * torch.tensor([1e-6, 1.0, 1e6]) + torch.tensor([0.0, -3.0, 1e7])
-    mean, variance = block_moments(gradients)
-    np.testing.assert_allclose(mean.numpy(), gradients.numpy().mean(0), rtol=1e-13)
-    np.testing.assert_allclose(variance.numpy(), gradients.numpy().var(0, ddof=1), rtol=1e-9)
+@pytest.mark.parametrize(("scale", "offset"), [(1e-6, 0.0), (1.0, -3.0), (1e6, 1e7), (1e-150, 0.0), (1e100, 0.0)])
+def test_block_moments_are_numpys(scale: float, offset: float) -> None:
+    gradients = (numbers(60, 3) * torch.tensor([0.5, 1.0, 2.0]) * scale + offset).double()
+    mean, variance = block_moments(gradients, 15)
+    wide = gradients.numpy().reshape(4, 15, 3)
+    np.testing.assert_allclose(mean.numpy(), wide.mean(1), rtol=1e-13)
+    np.testing.assert_allclose(variance.numpy(), wide.var(1, ddof=1).mean(1), rtol=1e-12)
+
+
+def test_block_moments_about_an_outlier() -> None:
+    """The first row, about which moments are taken, is the one far away; and coordinates of very different size."""
+    gradients = numbers(400, 2) * torch.tensor([1.0, 1e-9])
+    gradients[0, 0], gradients[200, 1] = 1e9, -1e3
+    _, variance = block_moments(gradients, 200)
+    wanted = gradients.numpy().reshape(2, 200, 2).var(1, ddof=1).mean(1)
+    np.testing.assert_allclose(variance.numpy(), wanted, rtol=1e-12)
 
 
 def test_float32_at_a_large_mean_loses_no_digits() -> None:
     """Exactly the moments of the float32 numbers: accumulation in float32 would be off by percents here."""
     gradients = (numbers(4096, 2) + torch.tensor([1e4, -1e5])).float()
-    mean, variance = block_moments(gradients)
-    wide = gradients.double().numpy()
-    np.testing.assert_allclose(variance.numpy(), wide.var(0, ddof=1), rtol=1e-11)
-    np.testing.assert_allclose(mean.numpy(), wide.mean(0), rtol=1e-14)
+    mean, variance = block_moments(gradients, 1024)
+    wide = gradients.double().numpy().reshape(4, 1024, 2)
+    np.testing.assert_allclose(variance.numpy(), wide.var(1, ddof=1).mean(1), rtol=1e-11)
+    np.testing.assert_allclose(mean.numpy(), wide.mean(1), rtol=1e-14)
     naive = (gradients.square().mean(0) - gradients.mean(0).square()).numpy()
-    assert np.abs(naive / wide.var(0) - 1).max() > 0.05  # what the test is there to catch
+    assert np.abs(naive / wide.reshape(-1, 2).var(0) - 1).max() > 0.05  # what the test is there to catch
 
 
 def test_blocks_keep_what_they_say() -> None:
@@ -100,9 +116,20 @@ def test_merging_is_concatenation() -> None:
         resumed.add(block)
     whole, parts = accumulated(gradients), resumed.result()
     assert whole.variance.tobytes() == parts.variance.tobytes()
-    assert whole.center_se.tobytes() == parts.center_se.tobytes()
+    np.testing.assert_allclose(whole.center_se, parts.center_se, rtol=1e-13)
     assert np.concatenate([first.variance, accumulated(gradients[4:]).variance]).tobytes() == whole.variance.tobytes()
     assert sum(tensor.numel() for tensor in resumed._variance) == 10
+    assert not resumed._pending
+    endless = Accumulator(8)
+    for block in gradients.repeat(10, 1, 1):
+        endless.add(block)
+    assert len(endless._pending) < 8 < endless.count == 100
+    at_once = Accumulator(8)
+    at_once.add(gradients[:6].flatten(0, 1))
+    at_once.add(gradients[6:].flatten(0, 1))
+    np.testing.assert_allclose(at_once.result().variance, whole.variance, rtol=1e-14)
+    np.testing.assert_allclose(at_once.result().center_se, whole.center_se, rtol=1e-12)
+    assert at_once.count == 10
 
 
 def test_nothing_gathered_and_not_finite() -> None:
@@ -117,13 +144,14 @@ def test_nothing_gathered_and_not_finite() -> None:
 
 
 def test_variance_interval_formula() -> None:
-    values = np.array([1.0, 2.0, 4.0, 3.0])
+    """Block variances without skewness: the log scale, and its own curvature taken back at the lower end."""
+    values = np.linspace(0.8, 1.2, 64)
     interval = variance_interval(bare(values))
-    width = stats.t.ppf(0.975, 3) * values.std(ddof=1) / 2 / 2.5
-    assert interval.value == 2.5
-    assert interval.low == pytest.approx(2.5 * math.exp(-width))
-    assert interval.high == pytest.approx(2.5 * math.exp(width))
-    assert half_width(interval) == pytest.approx(math.sinh(width))
+    error, t = values.std(ddof=1) / 8, stats.t.ppf(0.975, 63)
+    assert interval.value == pytest.approx(1)
+    assert math.log(interval.high) == pytest.approx(t * error)
+    assert math.log(interval.low) == pytest.approx(-(t + 1.5 * error * t * t / 2) * error)
+    assert half_width(interval) == pytest.approx((interval.high - interval.low) / 2)
 
 
 def test_degenerate_intervals() -> None:
@@ -135,8 +163,8 @@ def test_degenerate_intervals() -> None:
     )
     assert half_width(variance_interval(nothing)) == 0
     assert math.isnan(effective_kurtosis(nothing))
-    assert not tail_flag(nothing)
-    assert not tail_flag(bare(np.where(np.arange(64) % 7, 0.1, 0.1 + 1e-16)))  # rounding alone
+    assert not tail_flag(nothing, 1.0)
+    assert not tail_flag(bare(np.where(np.arange(64) % 7, 0.1, 0.1 + 1e-16)), 1.0)  # rounding alone
     assert blocks_needed(np.zeros(16), 0.05) == 0
     assert ratio_interval(some, nothing).value == math.inf
     assert math.isnan(ratio_interval(nothing, nothing).value)
@@ -171,15 +199,40 @@ def test_variance_interval_covers() -> None:
     assert covered / 2000 == pytest.approx(0.95, abs=0.0195)
 
 
-def test_tail_flag() -> None:
-    """Neither a Gaussian at the floor of R nor a precise heavy tail; but skewness, and imprecision without it."""
+def test_tail_flag_follows_the_pilot() -> None:
+    """What the pilot foretells of the standard error at this number of blocks decides, if the blocks are no louder."""
     gaussian = chi_square_blocks(300, 64, 16, 14)
-    assert np.mean([tail_flag(bare(v)) for v in gaussian]) < 0.02
-    assert np.mean([tail_flag(bare(v)) for v in np.random.default_rng(15).gamma(2.0, size=(300, 64))]) > 0.95
-    assert not tail_flag(bare(np.random.default_rng(16).gamma(2.0, size=2000)))
+    pilots = chi_square_blocks(300, 24, 16, 15)
+    assert np.mean([tail_flag(bare(v), relative_spread(p)) for v, p in zip(gaussian, pilots, strict=True)]) < 0.05
+    for blocks, foretold, wanted in [(64, 0.47, False), (64, 0.49, True), (256, 0.95, False), (256, 0.97, True)]:
+        assert tail_flag(bare(np.linspace(0.9, 1.1, blocks)), foretold) is wanted
+    assert not tail_flag(bare(np.linspace(0.9, 1.1, 64)), math.nan)
+
+
+def test_tail_flag_sees_what_is_plain_without_a_pilot() -> None:
+    heavy = np.random.default_rng(15).gamma(1.2, size=(300, 64))
+    assert np.mean([tail_flag(bare(v), 0.0) for v in heavy]) > 0.8
+    assert not tail_flag(bare(np.random.default_rng(16).gamma(1.2, size=2000)), 0.0)
     one_outlier = np.concatenate([np.linspace(0.99, 1.01, 63), [1.5]])
     assert half_width(variance_interval(bare(one_outlier))) < 0.03
-    assert tail_flag(bare(one_outlier))
+    assert tail_flag(bare(one_outlier), 0.0)
+
+
+def test_skewness_moves_the_end_on_its_own_side() -> None:
+    """Hand-computed for one skewed sample; its reciprocal, as a denominator, moves the other end."""
+    values = np.array([1.0, 1.0, 1.0, 2.0, 1.5, 5.0])
+    parts = (values / values.mean() - 1) / 6
+    error, t = math.sqrt((parts**2).sum() * 6 / 5), stats.t.ppf(0.975, 5)
+    skewness = stats.skew(values) / math.sqrt(6)
+    shift = 1.5 * (skewness * (2 * t * t + 1) / 6 - error * t * t / 2)
+    assert shift > 0
+    interval = variance_interval(bare(values))
+    assert math.log(interval.high / interval.value) == pytest.approx((t + shift) * error)
+    assert math.log(interval.value / interval.low) == pytest.approx(t * error)
+    flat = np.full(6, 3.0)
+    above, below = ratio_interval(bare(values), bare(flat)), ratio_interval(bare(flat), bare(values))
+    assert above.high == pytest.approx(interval.high / 3)
+    assert (below.low, below.high) == (pytest.approx(1 / above.high), pytest.approx(1 / above.low))
 
 
 def test_blocks_needed_reaches_the_precision() -> None:

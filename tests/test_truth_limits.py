@@ -246,9 +246,6 @@ def test_refusals_say_why() -> None:
     mine = Estimator("mine", "my.method", Method(lambda draw: draw.cost), {})
     with pytest.raises(TruthRefused, match=r"no formula for the variance of my\.method"):
         normal.variance("loc", mine, 1, None)
-    for method in (LOO, "score_function_moving_average"):
-        with pytest.raises(TruthRefused, match="support depends"):
-            variance(truth("uniform", "linear"), "high", method, 2)
     with pytest.raises(TruthRefused, match="not reparameterizable"):
         variance(truth("poisson", "linear"), "rate", PATH)
     with pytest.raises(TruthRefused, match="VonMises does not decay"):

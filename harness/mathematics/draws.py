@@ -5,9 +5,11 @@ Everything is computed once and shared by the estimators of a job.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -43,10 +45,30 @@ class SharedScores:
     center: Tensor
 
 
+class Linear(torch.autograd.Function):
+    """A surrogate [R] of which nothing but its gradient is given: slopes, one to each leaf. Its value is 0."""
+
+    @staticmethod
+    def forward(ctx: Any, *slopes_and_rows: Tensor) -> Tensor:
+        """(slopes …, rows of θ …) → zeros [R]."""
+        ctx.slopes = slopes_and_rows[: len(slopes_and_rows) // 2]
+        return slopes_and_rows[-1].new_zeros(len(slopes_and_rows[-1]))
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """Each slope times the upstream gradient [R]."""
+        gradients = [slope * along(upstream[0], slope.ndim) for slope in ctx.slopes]
+        return (*[None] * len(gradients), *gradients)
+
+
 def linear(slopes: Mapping[str, Tensor], theta: Mapping[str, Tensor]) -> Tensor:
-    """A surrogate with given gradients: ``Σ slope · θ`` per row, [R]."""
-    terms = [(slopes[name].detach() * row).flatten(1).sum(1) for name, row in theta.items()]
-    return torch.stack(terms).sum(0)
+    """A surrogate with given gradients, ``Σ slope · θ`` per row up to a constant: [R]."""
+    return cast(Tensor, Linear.apply(*(slopes[name] for name in theta), *theta.values()))  # type: ignore[no-untyped-call]
+
+
+def along(values: Tensor, ndim: int) -> Tensor:
+    """With ones appended to its shape until it has ``ndim`` dimensions."""
+    return values.reshape(*values.shape, *[1] * (ndim - values.ndim))
 
 
 @dataclass
@@ -122,10 +144,15 @@ class Draw:
         shared = self.shared_scores
         offset = torch.as_tensor(shared.center - baseline)
         slopes = {
-            name: shared.cost[name] + offset.reshape(*offset.shape, *[1] * (score.ndim - self.cost.ndim + 1)) * score
+            name: torch.addcmul(shared.cost[name], along(offset, offset.ndim + self.event_dims), score)
             for name, score in shared.score.items()
         }
         return linear(slopes, self.theta)
+
+    @property
+    def event_dims(self) -> int:
+        """Dimensions of one z: 1 for [D], 2 for [D, K]."""
+        return len(self.family.event_shape)
 
     def mean_log_prob_at(self, theta: Mapping[str, Tensor]) -> Tensor:
         """``(1/N) Σ_n log q(z_n; θ')`` summed over data points, at rows ``θ'`` that have θ's own values: [R]."""
@@ -135,32 +162,52 @@ class Draw:
 
     @cached_property
     def shared_scores(self) -> SharedScores:
-        """Means over samples of score and of centred cost times score: one backward pass for all estimators."""
+        """Means over samples of score and of centred cost times score: one pass for all estimators."""
         if self.rows is None:
             raise RuntimeError("scores are shared between estimators only in a block whose rows are built beforehand")
-        theta, q = self.rows.at(self.samples, self.replicates)
-        gradients = torch.autograd.grad(q.log_prob(self.z).sum(), list(theta.values()), retain_graph=True)
         center = self.cost.mean()
-        cost = self.cost - center
-        score, weighted = {}, {}
-        for name, s in zip(theta, gradients, strict=True):
-            weights = cost.reshape(*cost.shape, *[1] * (s.ndim - cost.ndim))
-            score[name], weighted[name] = s.mean(0), (weights * s).mean(0)
-        return SharedScores(score, weighted, center)
+        weights = along(self.cost - center, self.z.ndim)
+        scores = self.rows.scores(self.z)
+        if self.samples == 1:
+            return SharedScores(
+                {name: s[0] for name, s in scores.items()},
+                {name: weights[0] * s[0] for name, s in scores.items()},
+                center,
+            )
+        mean = {name: s.mean(0) for name, s in scores.items()}
+        return SharedScores(mean, {name: (weights * s).mean(0) for name, s in scores.items()}, center)
 
     def earlier_costs(self, count: int) -> Tensor:
         """Mean costs of ``count`` earlier N-sample estimates, from the block's own warm-up stream: [count, *B]."""
         if self.history is not None:
             return self.history
-        rows = self.rows or Rows(self.family, self.z.dtype, str(self.z.device))
-        theta, q = rows.at(count)
+        with self.warmup(count) as costs:
+            return costs()
+
+    def average_per_row(self, decay: float, count: int) -> Tensor:
+        """A moving average that each row has to itself, after ``count`` N-sample estimates of its own: [R, *B].
+
+        From the block's own warm-up stream, one estimate of every row at a time, so that no more than that is stored.
+        """
+        with self.warmup(self.replicates) as costs:
+            average = costs()
+            for _ in range(count - 1):
+                average = decay * average + (1 - decay) * costs()
+        return average
+
+    @contextmanager
+    def warmup(self, rows: int) -> Iterator[Callable[[], Tensor]]:
+        """Mean costs [rows, *B] at every call, from the warm-up stream; the generator is left where it was."""
+        built = self.rows or Rows(self.family, self.z.dtype, str(self.z.device))
+        theta, q = built.at(rows)
         with torch.no_grad(), torch.random.fork_rng(devices=rng_devices(self.z.device)):
             seed_generator(self.z.device, seed_of("warmup", str(self.seed)))
-            return self.objective(self.family.sample(theta, self.samples, q)).mean(0)
+            yield lambda: self.objective(self.family.sample(theta, self.samples, q)).mean(0)
 
     def average(self, surrogate: Tensor) -> Tensor:
         """Mean over samples, sum over data points: [N, R, *B] → [R]."""
-        return surrogate.mean(0).flatten(1).sum(1) if surrogate.ndim > 2 else surrogate.mean(0)
+        mean = surrogate.squeeze(0) if self.samples == 1 else surrogate.mean(0)
+        return mean.flatten(1).sum(1) if mean.ndim > 1 else mean
 
 
 def seed_generator(device: torch.device | str, seed: int) -> None:

@@ -111,7 +111,9 @@ class Family:
         if self.target in DRAWN_IN_DOUBLE and example.device.type != "mps":  # MPS has no float64
             theta, q = {name: row.double() for name, row in theta.items()}, None
         q = q or self.build(theta)
-        return (q.rsample((samples,)) if self.has_rsample else q.sample((samples,))).to(example.dtype)
+        shape = torch.Size() if samples == 1 else torch.Size([samples])  # a dimension of 1 costs passes over memory
+        z = q.rsample(shape) if self.has_rsample else q.sample(shape)
+        return (z.unsqueeze(0) if samples == 1 else z).to(example.dtype)
 
     def log_prob(self, theta: Theta, z: Tensor) -> Tensor:
         """``log q(z; θ)`` summed over the D coordinates: [N, R, *B]."""

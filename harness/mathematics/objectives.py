@@ -81,7 +81,8 @@ class Separable:
 
     def __call__(self, z: Tensor) -> Tensor:
         """[..., D] → [...], or [..., D, K] → [...]."""
-        return self.term(z, self.k.to(z)).sum(tuple(range(-self.k.ndim, 0)))
+        values = self.term(z, self.k.to(z))
+        return values.squeeze(-1) if self.k.shape == (1,) else values.sum(tuple(range(-self.k.ndim, 0)))
 
     def unit(self, coordinate: int) -> Callable[[Tensor], Tensor]:
         """The part of f that belongs to one coordinate: [m] → [m], or [m, K] → [m]."""

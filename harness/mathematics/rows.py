@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from harness.mathematics.families import Family
+from harness.mathematics.scores import CLOSED_FORMS
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Rows:
     dtype: torch.dtype
     device: str = "cpu"
     _built: dict[tuple[int, ...], tuple[dict[str, Tensor], Distribution]] = field(default_factory=dict, repr=False)
+    _constants: tuple[dict[str, Tensor], dict[str, Tensor]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_constants", self.constants())
 
     def at(self, *shape: int) -> tuple[dict[str, Tensor], Distribution]:
         """θ with ``shape`` copies and q there."""
@@ -30,3 +35,26 @@ class Rows:
             theta = self.family.rows(shape, self.dtype, self.device)
             self._built[shape] = theta, self.family.build(theta)
         return self._built[shape]
+
+    def constants(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The class's own parameters without rows, and by leaf their derivative where a bijector stands between."""
+        parameters = {name: value.to(self.device, self.dtype) for name, value in self.family.constants.items()}
+        slopes = {}
+        for leaf in self.family.leaves:
+            value = leaf.value.clone().requires_grad_()
+            parameter = leaf.transform(value)
+            parameters[leaf.parameter] = parameter.detach().to(self.device, self.dtype)
+            if leaf.bijector is not None:
+                slopes[leaf.name] = torch.autograd.grad(parameter.sum(), value)[0].to(self.device, self.dtype)
+        return parameters, slopes
+
+    def scores(self, z: Tensor) -> dict[str, Tensor]:
+        """``∂ log q(z; θ)/∂θ`` of each draw, by leaf, in the shape of z: in closed form where there is one."""
+        parameters, slopes = self._constants
+        closed = CLOSED_FORMS[self.family.target](parameters, z) if self.family.target in CLOSED_FORMS else {}
+        if any(leaf.parameter not in closed for leaf in self.family.leaves):
+            theta, q = self.at(*z.shape[:2])
+            log_prob = q.log_prob(z).sum()
+            return dict(zip(theta, torch.autograd.grad(log_prob, list(theta.values()), retain_graph=True), strict=True))
+        found = {leaf.name: closed[leaf.parameter] for leaf in self.family.leaves}
+        return {name: score * slopes[name] if name in slopes else score for name, score in found.items()}

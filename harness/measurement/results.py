@@ -50,9 +50,9 @@ def blank_record(cell: Cell, device: str, parameter: str, status: Status, reason
 
 
 def record_of(
-    cell: Cell, leaf: str, estimator: Estimator, situation: Situation, blocks: Blocks, facts: Known
+    cell: Cell, leaf: str, estimator: Estimator, situation: Situation, blocks: Blocks, facts: Known, foretold: float
 ) -> Record:
-    """The row of one parameter, without timing and without ratios."""
+    """The row of one parameter, without timing and without ratios. ``foretold``: the pilot's spread, for the flag."""
     setting = Setting(situation.family, situation.objective, situation.samples)
     with np.errstate(invalid="ignore", over="ignore"):  # block means may be inf
         gradient_se = float(blocks.mean.std(ddof=1)) / math.sqrt(blocks.count)
@@ -72,20 +72,20 @@ def record_of(
     )
     if not blocks.finite:
         return replace(measured, status="diverged", reason="some gradient estimates are not finite (overflow or NaN)")
-    return with_truth(with_variance(measured, blocks, cell, facts), blocks, facts, estimator, situation)
+    return with_truth(with_variance(measured, blocks, cell, facts, foretold), blocks, facts, estimator, situation)
 
 
 def without_rounding(blocks: Blocks, facts: Known, situation: Situation) -> Blocks:
     """A variance that is exactly 0 is 0, though estimates that should be equal differ in their last bits."""
-    if facts.variance is None or bool((facts.variance.value != 0).any()):
+    if facts.variance is None or bool((facts.variance.value > facts.variance.error).any()):
         return blocks
-    rounding = np.square(16 * torch.finfo(situation.dtype).eps * blocks.center).max()
-    if not blocks.finite or blocks.variance.max() > rounding:
+    size = max(float(np.square(blocks.center).max()), float(facts.variance.scale.max()) * situation.samples)
+    if not blocks.finite or blocks.variance.max() > (16 * torch.finfo(situation.dtype).eps) ** 2 * size:
         return blocks
     return replace(blocks, variance=np.zeros_like(blocks.variance))
 
 
-def with_variance(record: Record, blocks: Blocks, cell: Cell, facts: Known) -> Record:
+def with_variance(record: Record, blocks: Blocks, cell: Cell, facts: Known, foretold: float) -> Record:
     """Variance, its interval, kurtosis and what they say about the status."""
     interval = intervals.variance_interval(blocks)
     reached = intervals.half_width(interval)
@@ -101,7 +101,7 @@ def with_variance(record: Record, blocks: Blocks, cell: Cell, facts: Known) -> R
         variance_high=interval.high,
         precision_reached=reached,
         kurtosis=intervals.effective_kurtosis(blocks),
-        tail_flag=intervals.tail_flag(blocks),
+        tail_flag=intervals.tail_flag(blocks, foretold),
     )
 
 

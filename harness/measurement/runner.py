@@ -134,6 +134,12 @@ def measure_group(
     problem: Prepared, situation: Situation, group: dict[str, Cell], estimators: dict[str, Estimator], policy: Policy
 ) -> Iterator[CellResult]:
     """All estimators at one N: plan R from a pilot, measure fresh blocks on common draws, then time each on its own."""
+    beyond = {a: reason for a, e in estimators.items() if (reason := beyond_budget(situation, e, policy))}
+    for address, reason in beyond.items():
+        leaves = problem.family.leaves
+        rows = [blank_record(group[address], problem.device, leaf.name, "imprecise", reason) for leaf in leaves]
+        yield CellResult(address, tuple(rows))
+    estimators = {a: e for a, e in estimators.items() if a not in beyond}
     if not estimators:
         return
     deadline = time.perf_counter() + policy.budget_seconds * len(estimators)
@@ -155,6 +161,15 @@ def measure_group(
         except Exception:
             result = failed(address, cell, problem, traceback.format_exc())
         yield result
+
+
+def beyond_budget(situation: Situation, estimator: Estimator, policy: Policy) -> str:
+    """Why not even the least number of replicates can be drawn, or nothing: each needs a warm-up of its own."""
+    warmup = estimator.own_warmup(situation.family)
+    least = MINIMUM_BLOCKS * situation.rows * situation.samples * situation.family.coordinates * (1 + warmup)
+    if not warmup or least <= policy.budget_draws:
+        return ""
+    return f"budget_draws={policy.budget_draws:.2g}: with {warmup} earlier estimates each, replicates take {least:.2g}"
 
 
 def failed(address: str, cell: Cell, problem: Prepared, trace: str) -> CellResult:
@@ -183,11 +198,12 @@ def finished(
     for leaf, measured in list(blocks.items()):
         facts = problem.knowledge.about(leaf, estimator, situation.samples, situation.baselines)
         measured = blocks[leaf] = without_rounding(measured, facts, situation)
-        record = with_timing(record_of(cell, leaf, estimator, situation, measured, facts), timing)
+        foretold = plan.spreads[address][leaf]
+        record = with_timing(record_of(cell, leaf, estimator, situation, measured, facts, foretold), timing)
         if cut and record.status in ("ok", "imprecise"):
             seconds = cell.policy.budget_seconds
             record = replace(record, status="imprecise", reason=f"clock: budget_seconds={seconds:g} was over")
-        if doubt and record.status in ("ok", "imprecise"):
+        if doubt and record.status in ("ok", "imprecise") and (record.variance or record.status != "ok"):
             record = replace(without_bias(record), status="imprecise", reason=doubt)
         records.append(record)
     return CellResult(address, tuple(records), plan.rows, variances(blocks), final=not cut)

@@ -16,12 +16,14 @@ from harness.mathematics.gradients import block_gradients
 from harness.mathematics.objectives import Objective
 from harness.mathematics.rows import Rows
 from harness.statistics.blocks import Accumulator
-from harness.statistics.intervals import blocks_needed
+from harness.statistics.intervals import blocks_needed, relative_spread
 from harness.vocabulary.cells import MINIMUM_BLOCKS, MINIMUM_REPLICATES, Policy
 from harness.vocabulary.seeds import Purpose, seed_of
 
-#: Coordinates drawn in one block, by dtype: a block and its graph stay inside a core's second-level cache.
+#: Coordinates drawn in one block, by dtype; and blocks drawn in one go, if they are no larger: a chunk of 2¹⁶ floats
+#: and its graph stay near a core's second-level cache, and torch's overhead per call is spread over all of it.
 BLOCK_COORDINATES = {torch.float32: 2**13, torch.float64: 2**12}
+CHUNK_BLOCKS = 8
 MINIMUM_ROWS = MINIMUM_REPLICATES // MINIMUM_BLOCKS
 PILOT_BLOCKS = 24
 PILOT_GROWTH = 4
@@ -35,14 +37,33 @@ def block_rows(samples: int, coordinates: int, dtype: torch.dtype) -> int:
     return max(MINIMUM_ROWS, BLOCK_COORDINATES[dtype] // (samples * coordinates))
 
 
+def chunk_blocks(rows: int, samples: int, coordinates: int, dtype: torch.dtype) -> int:
+    """Blocks drawn in one go: 1, 2, 4 or 8, as many as fit into a chunk.
+
+    >>> [chunk_blocks(rows, 1, 20, torch.float32) for rows in (16, 409, 500, 1638, 10**6)]
+    [8, 8, 4, 2, 1]
+    """
+    fitting = CHUNK_BLOCKS * BLOCK_COORDINATES[dtype] // (rows * samples * coordinates)
+    return 1 << (min(max(fitting, 1), CHUNK_BLOCKS).bit_length() - 1)
+
+
+def whole_chunks(blocks: int) -> int:
+    """Blocks rounded up to what is drawn in whole chunks, however many of them make one.
+
+    >>> whole_chunks(64), whole_chunks(65)
+    (64, 72)
+    """
+    return -(-blocks // CHUNK_BLOCKS) * CHUNK_BLOCKS
+
+
 def fixed_blocks(replicates: int, rows: int) -> tuple[int, int]:
-    """(blocks, rows) for a given R: at least 64 blocks, R rounded up to whole ones.
+    """(blocks, rows) for a given R: at least 64 blocks, R rounded up to whole chunks of them.
 
     >>> fixed_blocks(4096, 16384), fixed_blocks(5000, 16384), fixed_blocks(2**20, 512)
     ((64, 64), (64, 79), (2048, 512))
     """
-    rows = min(rows, -(-replicates // MINIMUM_BLOCKS))
-    return -(-replicates // rows), rows
+    blocks = whole_chunks(max(MINIMUM_BLOCKS, -(-replicates // rows)))
+    return blocks, -(-replicates // blocks)
 
 
 @dataclass(frozen=True)
@@ -58,9 +79,9 @@ class Situation:
     baselines: Baselines | None
     built: Rows
 
-    def draw(self, purpose: Purpose, block: int, rows: int, *, differentiable: bool) -> Draw:
-        """One block under its own seed."""
-        seed = seed_of(purpose, self.key, self.samples, block)
+    def draw(self, purpose: Purpose, chunk: int, rows: int, *, differentiable: bool) -> Draw:
+        """One chunk of ``rows`` replicates under its own seed."""
+        seed = seed_of(purpose, self.key, self.samples, chunk)
         theta, _ = self.built.at(rows)
         seed_generator(self.device, seed)
         return Draw(
@@ -75,7 +96,7 @@ class Situation:
 
 @dataclass
 class Sampler:
-    """Fills accumulators block by block for the estimators of one situation; all of them see the same draws.
+    """Fills accumulators with blocks, chunk by chunk, for the estimators of one situation; all see the same draws.
 
     ``failures``: estimator → traceback; a failing estimator drops out and costs nobody else anything.
     """
@@ -87,23 +108,29 @@ class Sampler:
     failures: dict[str, str] = field(default_factory=dict)
     out_of_time: bool = False
 
+    @property
+    def chunk(self) -> int:
+        """Blocks in one chunk."""
+        where = self.situation
+        return chunk_blocks(self.rows, where.samples, where.family.coordinates, where.dtype)
+
     def extend(self, estimators: Mapping[str, Estimator], stop: Mapping[str, int], deadline: float, floor: int) -> None:
         """Measure each estimator up to its number of blocks ``stop``; past ``floor`` blocks the clock may end it."""
         start = min((self.count(name) for name in stop if name not in self.failures), default=0)
-        for block in range(start, max(stop.values(), default=0)):
+        for block in range(start, max(stop.values(), default=0), self.chunk):
             active = {n: estimators[n] for n in stop if self.count(n) <= block < stop[n] and n not in self.failures}
             if not active:
                 continue
             if block >= floor and time.perf_counter() > deadline:
                 self.out_of_time = True
                 return
-            self.one_block(block, active)
+            self.one_chunk(block // self.chunk, active)
 
-    def one_block(self, block: int, active: Mapping[str, Estimator]) -> None:
+    def one_chunk(self, chunk: int, active: Mapping[str, Estimator]) -> None:
         """Draw once, differentiate for each estimator."""
         needs_path = any(e.method.needs_path for e in active.values())
         try:
-            draw = self.situation.draw(self.purpose, block, self.rows, differentiable=needs_path)
+            draw = self.situation.draw(self.purpose, chunk, self.chunk * self.rows, differentiable=needs_path)
             if self.purpose == "pilot":  # only decides R: not worth a moving average's warm-up
                 draw.history = draw.cost.mean(0)[:1]
         except Exception:
@@ -126,42 +153,50 @@ class Sampler:
         wanted = []
         for accumulator in self.accumulators[name].values():
             variance = accumulator.result().variance
-            wanted.append(blocks_needed(variance, SAFETY * precision) if bool((variance < float("inf")).all()) else 0)
+            wanted.append(blocks_needed(variance, SAFETY * precision))
         return max(wanted, default=0)
+
+    def spreads(self, name: str) -> dict[str, float]:
+        """Coefficient of variation of the block variances of each parameter."""
+        return {leaf: relative_spread(a.result().variance) for leaf, a in self.accumulators[name].items()}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many fresh blocks each estimator gets, of how many rows, and what the pilot met on the way."""
+    """How many fresh blocks each estimator gets, of how many rows, and what the pilot met on the way.
+
+    ``spreads``: coefficient of variation of the pilot's block variances, by estimator and parameter.
+    """
 
     blocks: dict[str, int]
     rows: int
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str]
+    spreads: dict[str, dict[str, float]]
     out_of_time: bool = False
 
 
 def plan_blocks(situation: Situation, estimators: Mapping[str, Estimator], policy: Policy, deadline: float) -> Plan:
-    """Decide R from a pilot whose blocks are never reported, or take the R that is given.
+    """Decide R, and how far the tails can be trusted, from a pilot whose blocks are never reported.
 
     Deciding on some draws and reporting others keeps the interval unbiased by the decision. The pilot itself grows
-    while it predicts a measurement more than four times its own size.
+    while it predicts a measurement more than four times its own size. A given R is taken as it is.
     """
-    rows = situation.rows
+    rows, fixed = situation.rows, None
     if policy.replicates is not None:
-        blocks, rows = fixed_blocks(policy.replicates, rows)
-        return Plan(dict.fromkeys(estimators, blocks), rows)
+        fixed, rows = fixed_blocks(policy.replicates, rows)
     affordable = max(MINIMUM_BLOCKS, policy.budget_draws // (rows * situation.samples * situation.family.coordinates))
     pilot = Sampler(situation, "pilot", rows)
     stop = dict.fromkeys(estimators, PILOT_BLOCKS)
     while stop:
         pilot.extend(estimators, stop, deadline, PILOT_BLOCKS)
-        alive = [name for name in stop if name not in pilot.failures and not pilot.out_of_time]
+        alive = [n for n in stop if n not in pilot.failures and not pilot.out_of_time and fixed is None]
         hungry = [n for n in alive if pilot.needed(n, policy.precision) > PILOT_GROWTH * pilot.count(n)]
         larger = {n: min(PILOT_GROWTH * pilot.count(n), LARGEST_PILOT, affordable // 2) for n in hungry}
         stop = {n: larger[n] for n in hungry if larger[n] > pilot.count(n)}
+    healthy = [name for name in estimators if name not in pilot.failures]
     blocks_of = {}
-    for name in estimators:
-        if name not in pilot.failures:
-            wanted = max(MINIMUM_BLOCKS, pilot.needed(name, policy.precision))
-            blocks_of[name] = min(wanted, max(MINIMUM_BLOCKS, affordable - pilot.count(name)))
-    return Plan(blocks_of, rows, pilot.failures, pilot.out_of_time)
+    for name in healthy:
+        wanted = max(MINIMUM_BLOCKS, pilot.needed(name, policy.precision))
+        blocks_of[name] = fixed or whole_chunks(min(wanted, max(MINIMUM_BLOCKS, affordable - pilot.count(name))))
+    spreads = {name: pilot.spreads(name) for name in healthy}
+    return Plan(blocks_of, rows, pilot.failures, spreads, pilot.out_of_time)

@@ -125,6 +125,10 @@ class Estimator:
             return baselines.evaluations
         return self.method.warmup(self.options) * samples
 
+    def own_warmup(self, family: Family) -> int:
+        """Earlier estimates that every replicate needs for itself: on a moving support a shared chain correlates."""
+        return self.method.warmup(self.options) if family.support_depends_on_parameters() else 0
+
     def expected_bias(self, setting: Setting) -> str:
         """``none``, or why the mean differs from the gradient."""
         return next((reason for ask in self.method.biased_if if (reason := ask(setting))), "none")

@@ -16,15 +16,16 @@ from torch import Tensor
 
 from harness.mathematics.draws import Baselines, Draw
 
-#: The moving average is stationary once what its start contributes has decayed to this.
-WARMUP_TOLERANCE = 1e-6
+#: The moving average is stationary once the weight of its start has decayed to this, and its share in the variance of b
+#: to the square of this.
+WARMUP_TOLERANCE = 1e-3
 
 
 def score_function(draw: Draw) -> Tensor:
     """Raw score function (REINFORCE, likelihood ratio).
 
     ``ĝ = (1/N) Σ_n f(z_n) ∇ log q(z_n)``
-    Variance: A(0)/N with ``A(b) = E[(f−b)²s²] − g²`` per coordinate.
+    Variance: A(0)/N with ``A(b) = E[(f−b)²s²] − E[(f−b)s]²`` per coordinate.
     Source: Mohamed et al. (2020), eq. 13.
     """
     return draw.score_surrogate(0.0)
@@ -46,7 +47,7 @@ def score_function_leave_one_out(draw: Draw) -> Tensor:
     ``ĝ = (1/N) Σ_n (f(z_n) − b_n) ∇ log q(z_n)``, ``b_n = (1/(N−1)) Σ_{m≠n} f(z_m)``
     Computed as ``f_n − b_n = N/(N−1) · (f_n − f̄)``.
     Requires: N ≥ 2.
-    Variance: A(E f)/N + (Var f · E s² + g²)/(N(N−1)).
+    Variance: A(E f)/N + (Var f · E s² + E[cs]²)/(N(N−1)), c = f − E f; with s − E s for s where the support moves.
     Source: Mnih and Rezende (2016), eq. 9; Kool, van Hoof and Welling (2019).
     """
     return draw.samples / (draw.samples - 1) * draw.score_surrogate(draw.cost.mean(0))
@@ -72,11 +73,14 @@ def score_function_moving_average(draw: Draw, *, decay: float = 0.9) -> Tensor:
     """Score function with an exponential moving average of *previous* estimates' mean costs as baseline.
 
     ``b_t = δ b_{t−1} + (1−δ) f̄_{t−1}``, ``ĝ_t = (1/N) Σ_n (f(z_n) − b_t) ∇ log q(z_n)``
-    The R rows of a block are one chain in time, warmed up on the block's own stream until δ^t < 10⁻⁶. Estimates of
-    one chain are uncorrelated (``E[s_t | past] = 0``), so their sample variance is unbiased.
-    Variance, stationary: A(E f)/N + (1−δ)/(1+δ) · Var f · E s² / N².
+    The R rows of a block are one chain in time, warmed up on the block's own stream until δ^t < 10⁻³. Estimates of
+    one chain are uncorrelated (``E[s_t | past] = 0``), so their sample variance is unbiased. Not so where the support
+    moves: there every row has a warm-up, and so a b, of its own (unless ``draw.history`` is given).
+    Variance, stationary: A(E f)/N + (1−δ)/(1+δ) · Var f · (E s² + (N−1)(E s)²) / N².
     Source: Williams (1992), §4; Sutton and Barto (2018), §13.4.
     """
+    if draw.history is None and draw.family.support_depends_on_parameters():
+        return draw.score_surrogate(draw.average_per_row(decay, warmup_length(decay)))
     costs = draw.cost.mean(0)  # [R, *B]
     warmup = draw.earlier_costs(warmup_length(decay))
     baseline = previous_average(torch.cat([warmup, costs]), decay)[len(warmup) :]
@@ -84,7 +88,7 @@ def score_function_moving_average(draw: Draw, *, decay: float = 0.9) -> Tensor:
 
 
 def warmup_length(decay: float) -> int:
-    """Estimates until decay^t < 10⁻⁶."""
+    """Estimates until decay^t < 10⁻³."""
     return math.floor(math.log(WARMUP_TOLERANCE) / math.log(decay)) + 1
 
 

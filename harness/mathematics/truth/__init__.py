@@ -25,11 +25,15 @@ from harness.vocabulary.errors import TruthRefused
 
 @dataclass(frozen=True)
 class Exact:
-    """A value, an absolute bound on its error per entry, and how it was computed. All of the leaf's shape."""
+    """A value, an absolute bound on its error per entry, and how it was computed. All of the leaf's shape.
+
+    ``scale``: what the value may be a small difference on, a gradient's size or its second moment.
+    """
 
     value: FloatArray
     error: FloatArray
     method: str
+    scale: FloatArray
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Truth:
         with np.errstate(over="ignore", invalid="ignore"):
             scale = np.sqrt(np.where(np.isfinite(square), square, self.moments.mean.value**2 * moments.ss.value))
         if not np.isfinite(moments.gradient.value).all():
-            raise TruthRefused(f"the gradient with respect to {leaf} is not finite")
+            raise TruthRefused(f"the gradient with respect to {leaf} is not finite, or not known")
         return accepted(moments.gradient, scale, self.moments.method, self.limits)
 
     def variance(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Exact:
@@ -91,8 +95,8 @@ def accepted(found: Bounded, scale: FloatArray, method: str, limits: Limits) -> 
         worst = float(np.abs(found.value).max())
         raise TruthRefused(f"the error bound {float(error.max()):.1e} is too large for a value of {worst:.1e}")
     if infinite.any():
-        return Exact(found.value, error, f"{method}: infinite, the integrand does not decay")
-    return Exact(found.value, error, method)
+        return Exact(found.value, error, f"{method}: infinite, the integrand does not decay", natural)
+    return Exact(found.value, error, method, natural)
 
 
 def truth_of(family: Family, objective: Objective) -> Truth:

@@ -56,6 +56,13 @@ def bounded(number: Bounded | FloatArray | float) -> Bounded:
     return Bounded(value, np.zeros_like(value))
 
 
+def nonnegative(number: Bounded) -> Bounded:
+    """A number that cannot be negative: 0 where it cannot be told from 0."""
+    unresolved = (np.abs(number.value) <= number.error) & np.isfinite(number.value)
+    rest = np.where(unresolved, number.value, 0.0)
+    return Bounded(number.value - rest, number.error + np.abs(rest))
+
+
 def stack(numbers: Sequence[Bounded]) -> Bounded:
     """Along a new first axis."""
     return Bounded(np.stack([n.value for n in numbers]), np.stack([n.error for n in numbers]))

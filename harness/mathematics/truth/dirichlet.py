@@ -12,7 +12,7 @@ which are the moments of the Beta's own two scores. Pairs i < j likewise, with `
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -87,7 +87,7 @@ def axis_of(marginal: Marginal) -> Axis:
     beta = torch.distributions.Beta
     found = integrated(Unit(beta, leaves, (), (), marginal.term, (marginal.k,), marginal.continuous))
     checked(found.raw, moving=False)
-    moments = centred(found.raw, found.line.centre, found.line.path_centres)
+    moments = centred(found.raw, found.line.centre, found.line.path_centres, moving=False)
     panels = found.integral
     return Axis(marginal, moments, found.line.chart, float(panels.left[0]), float(panels.right[-1]))
 
@@ -112,11 +112,8 @@ def dirichlet_moments(unit: Unit, family: Family) -> Centred:
         for a, b, k in zip(alpha, rest, unit.k, strict=True)
     ]
     sums = summed(axes, alpha)
-    slope, empty = rate, bounded(np.empty(0))
-    return Centred(
-        sums.mean, sums.variance, zero_like(sums.ss), sums.cs * slope, sums.ss * slope**2, sums.css * slope**2,
-        sums.ccss * slope**2, empty, empty,
-    )  # fmt: skip
+    ss, ccss = sums.ss * rate**2, sums.ccss * rate**2
+    return replace(sums, cs=sums.cs * rate, ss=ss, css=sums.css * rate**2, ccss=ccss, tt=ss, cctt=ccss)
 
 
 def summed(axes: list[Axis], alpha: FloatArray) -> Centred:
@@ -129,7 +126,7 @@ def summed(axes: list[Axis], alpha: FloatArray) -> Centred:
     ccss = total(stack([ccss, *(squares for _, squares in pairs)]))
     ss = bounded(polygamma(1, alpha) - polygamma(1, alpha.sum()))
     empty = bounded(np.empty(0))
-    return Centred(mean, variance, zero_like(ss), cs, ss, css, ccss, empty, empty)
+    return Centred(mean, variance, zero_like(ss), cs, ss, css, ccss, ss, ccss, empty, empty)
 
 
 def single(axis: Axis, j: int, alpha: FloatArray) -> tuple[Bounded, Bounded, Bounded]:

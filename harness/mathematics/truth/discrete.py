@@ -13,7 +13,7 @@ from torch.distributions import constraints
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.mathematics.truth.bounded import EPSILON, Bounded, FloatArray
-from harness.mathematics.truth.moments import ROUNDING, Nodes, Raw, products, split
+from harness.mathematics.truth.moments import ROUNDING, SCORE_SUMS, Nodes, Raw, products, split
 from harness.mathematics.truth.tails import FLOOR, WINDOW
 from harness.mathematics.truth.units import CHUNK, Unit, scores
 from harness.vocabulary.errors import TruthRefused
@@ -65,7 +65,7 @@ def sums(log_q: FloatArray, f: FloatArray, s: FloatArray) -> tuple[Raw, float]:
     if np.abs(f - centre).max() <= 8 * EPSILON * abs(centre):
         f = np.full_like(f, centre)  # constant but for the order of its sums
     entries = s.shape[1]
-    value, size = np.zeros(3 + 5 * entries), np.zeros(3 + 5 * entries)
+    value, size = np.zeros((2, 3 + SCORE_SUMS * entries))
     for i in range(0, len(f), CHUNK):
         part = slice(i, i + CHUNK)
         logs, signs = products(Nodes(log_q[part], f[part] - centre, s[part], np.empty((len(f[part]), 0))))

@@ -2,7 +2,7 @@
 
 ``A(b) = E[(f−b)²s²] − E[(f−b)s]²``, with c = f − E f and d = E f − b:
 ``E[(f−b)²s²] = E[c²s²] + 2d E[cs²] + d² E[s²]``, ``E[(f−b)s] = E[cs] + d E[s]``.
-On a fixed support E[s] = 0 and ``E[cs]`` is the gradient g.
+With ``t = s − E s``. On a fixed support E[s] = 0, t = s, and ``E[cs]`` is the gradient.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness.mathematics.draws import Baselines
-from harness.mathematics.truth.bounded import Bounded, FloatArray
+from harness.mathematics.truth.bounded import Bounded, FloatArray, nonnegative
 from harness.mathematics.truth.moments import LeafMoments, Moments
 from harness.vocabulary.errors import TruthRefused
 
@@ -51,12 +51,6 @@ def recorded(case: Case) -> Baselines:
     return case.baselines
 
 
-def score_mean_zero(case: Case) -> None:
-    """Raises: TruthRefused where ``E[s] ≠ 0``."""
-    if case.moments.moving:
-        raise TruthRefused("the support depends on the parameters, and the formula assumes a score with mean zero")
-
-
 def score_function(case: Case) -> Bounded:
     """``A(0)/N``"""
     return fixed_baseline(case, 0.0) * (1 / case.samples)
@@ -74,24 +68,25 @@ def score_function_optimal_baseline(case: Case) -> Bounded:
 
 
 def score_function_leave_one_out(case: Case) -> Bounded:
-    """``A(E f)/N + (Var f · E s² + g²)/(N(N−1))``
+    """``(E[c²t²] − E[cs]²)/N + (Var f · E t² + E[cs]²)/(N(N−1))``, whatever E s.
 
-    Terms of one estimate are correlated only through pairs: ``Cov = g²/(N−1)²``, and each has variance
-    ``A(E f) + Var f · E s²/(N−1)``.
+    It is the sample covariance of f and s with divisor N − 1, in which neither's mean counts: 0 for a constant score.
     """
-    score_mean_zero(case)
     if case.samples < 2:
         raise TruthRefused(f"leave-one-out needs at least 2 samples, got {case.samples}")
-    n, leaf = case.samples, case.leaf
-    pairs = case.moments.variance * leaf.ss + leaf.cs.square()
-    return (leaf.ccss - leaf.cs.square()) * (1 / n) + pairs * (1 / (n * (n - 1)))
+    n, leaf, square = case.samples, case.leaf, case.leaf.cs.square()
+    pairs = case.moments.variance * leaf.tt + square
+    return nonnegative((leaf.cctt - square) * (1 / n) + pairs * (1 / (n * (n - 1))))
 
 
 def score_function_moving_average(case: Case) -> Bounded:
-    """Stationary: ``A(E f)/N + (1−δ)/(1+δ) · Var f · E s²/N²``, as ``Var b = (1−δ)/(1+δ) · Var f/N``."""
-    score_mean_zero(case)
+    """``A(E f)/N + Var b · E[s̄²]``, s̄ the mean of N scores.
+
+    Stationary, ``Var b = (1−δ)/(1+δ) · Var f/N``; ``E[s̄²] = (E s² + (N−1)(E s)²)/N``.
+    """
     n, decay, leaf = case.samples, float(case.options["decay"]), case.leaf
-    spread = case.moments.variance * leaf.ss * ((1 - decay) / (1 + decay) / n**2)
+    squares = leaf.ss + leaf.s.square() * (n - 1.0)
+    spread = case.moments.variance * squares * ((1 - decay) / (1 + decay) / n**2)
     return (leaf.ccss - leaf.cs.square()) * (1 / n) + spread
 
 

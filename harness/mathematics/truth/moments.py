@@ -1,8 +1,8 @@
 """The moments of cost and score that every variance is made of, centred about the mean cost.
 
-With ``c = f − E f``, s the score of one scalar of θ and p its path derivative ``∇f · ∂z/∂θ``:
-``Var f, E[s], E[cs], E[s²], E[cs²], E[c²s²], E[p], Var p``. Products are formed from logarithms, so that no factor
-overflows where the density makes up for it.
+With ``c = f − E f``, s the score of one scalar of θ, ``t = s − E s`` and p its path derivative ``∇f · ∂z/∂θ``:
+``Var f, E[s], E[cs], E[s²], E[cs²], E[c²s²], E[t²], E[c²t²], E[p], Var p``. On a fixed support E[s] = 0 and t = s.
+Products are formed from logarithms, so that no factor overflows where the density makes up for it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from harness.mathematics.truth.bounded import Bounded, FloatArray, bounded
+from harness.mathematics.truth.bounded import Bounded, FloatArray, bounded, nonnegative
 from harness.vocabulary.errors import NoExpectation, TruthRefused
 
 #: relative rounding of a sum of products of densities, costs and scores
 ROUNDING = 1e-12
+#: sums over nodes for each score in ``Raw``
+SCORE_SUMS = 6
+#: what ``Centred`` and ``LeafMoments`` know of each score
+SCORE_MOMENTS = ("s", "cs", "ss", "css", "ccss", "tt", "cctt")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class LeafMoments:
     ss: Bounded
     css: Bounded
     ccss: Bounded
+    tt: Bounded
+    cctt: Bounded
     path_mean: Bounded | None = None
     path_variance: Bounded | None = None
     path_reason: str = ""
@@ -58,7 +64,7 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Raw:
-    """Plain sums over nodes of ``w · {1, f, f², s, fs, s², fs², f²s², p, p²}`` about the nodes' own centres."""
+    """Plain sums over nodes of ``w · {1, f, f², s, fs, s², fs², f²s, f²s², p, p²}`` about the nodes' own centres."""
 
     one: Bounded
     f: Bounded
@@ -67,6 +73,7 @@ class Raw:
     fs: Bounded
     ss: Bounded
     fss: Bounded
+    ffs: Bounded
     ffss: Bounded
     p: Bounded
     pp: Bounded
@@ -78,17 +85,17 @@ def products(nodes: Nodes) -> tuple[FloatArray, FloatArray]:
         f, s, p = (np.log(np.abs(x)) for x in (nodes.f[:, None], nodes.s, nodes.p))
     sign_f, sign_s, sign_p = np.sign(nodes.f)[:, None], np.sign(nodes.s), np.sign(nodes.p)
     one = np.zeros_like(f)
-    logs = np.concatenate([one, f, 2 * f, s, f + s, 2 * s, f + 2 * s, 2 * f + 2 * s, p, 2 * p], axis=1)
+    logs = np.concatenate([one, f, 2 * f, s, f + s, 2 * s, f + 2 * s, 2 * f + s, 2 * f + 2 * s, p, 2 * p], axis=1)
     positive, each, path = np.ones_like(f), np.ones_like(s), np.ones_like(p)
     signs = np.concatenate(
-        [positive, sign_f, positive, sign_s, sign_f * sign_s, each, sign_f * each, each, sign_p, path], axis=1
+        [positive, sign_f, positive, sign_s, sign_f * sign_s, each, sign_f * each, sign_s, each, sign_p, path], axis=1
     )
     return logs + nodes.log_weight[:, None], signs
 
 
 def split(values: Bounded, entries: int, paths: int) -> Raw:
     """Sums [C] in the order of ``products`` by name."""
-    widths = [1, 1, 1, *[entries] * 5, paths, paths]
+    widths = [1, 1, 1, *[entries] * SCORE_SUMS, paths, paths]
     edges = np.cumsum([0, *widths])
     parts = [values[int(a) : int(b)] for a, b in pairwise(edges)]
     return Raw(*(part[0] for part in parts[:3]), *parts[3:])
@@ -105,24 +112,46 @@ class Centred:
     ss: Bounded
     css: Bounded
     ccss: Bounded
+    tt: Bounded
+    cctt: Bounded
     path_mean: Bounded
     path_variance: Bounded
 
 
-def centred(raw: Raw, centre: float, path_centres: FloatArray) -> Centred:
-    """Move the origin of f from ``centre`` to its mean, which is no more than about a standard deviation away."""
-    shift = raw.f
+def centred(raw: Raw, centre: float, path_centres: FloatArray, moving: bool) -> Centred:
+    """Move the origin of f from ``centre`` to its mean, which is no more than about a standard deviation away.
+
+    On a fixed support (``moving`` is False) E[s] is exactly 0.
+    """
+    shift, variance = raw.f, raw.ff - raw.f.square()
+    ccss = raw.ffss - shift * raw.fss * 2.0 + shift.square() * raw.ss
+    ccs = raw.ffs - shift * raw.fs * 2.0 + shift.square() * raw.s
+    tt, cctt = about_its_mean(raw.s, raw.ss, ccs, ccss, variance) if moving else (raw.ss, ccss)
     return Centred(
         mean=shift + centre,
-        variance=raw.ff - shift.square(),
-        s=raw.s,
+        variance=variance,
+        s=raw.s if moving else zero_like(raw.s),
         cs=raw.fs - shift * raw.s,
         ss=raw.ss,
         css=raw.fss - shift * raw.ss,
-        ccss=raw.ffss - shift * raw.fss * 2.0 + shift.square() * raw.ss,
+        ccss=ccss,
+        tt=tt,
+        cctt=cctt,
         path_mean=raw.p + path_centres,
         path_variance=raw.pp - raw.p.square(),
     )
+
+
+def about_its_mean(s: Bounded, ss: Bounded, ccs: Bounded, ccss: Bounded, variance: Bounded) -> tuple[Bounded, Bounded]:
+    """``E[t²] = E[s²] − m²`` and ``E[c²t²] = E[c²s²] − 2m E[c²s] + m² Var f`` with m = E[s].
+
+    The latter counts as infinite where a term is. If it is not, since s → m in the tail, Var f · E[t²] is infinite
+    beside it, or E[t²] = 0, the score is constant, and 0 · ∞ not known.
+    """
+    infinite = np.isinf(ccss.value) | np.isinf(variance.value)
+    both = ccss - s * ccs * 2.0 + s.square() * variance
+    cctt = Bounded(np.where(infinite, np.inf, both.value), np.where(infinite, 0.0, both.error))
+    return nonnegative(ss - s.square()), cctt
 
 
 def checked(raw: Raw, moving: bool) -> None:

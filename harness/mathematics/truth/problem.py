@@ -1,7 +1,7 @@
 """The moments of a whole problem, coordinate by coordinate, put together from its units or enumerated jointly.
 
 For independent coordinates ``c = Σ_i c_i`` with ``E c_i = 0``: ``E[cs_i] = E[c_i s_i]``, ``E[cs_i²] = E[c_i s_i²]`` and
-``E[c²s_i²] = E[c_i² s_i²] + Var(f − f_i) · E[s_i²]``.
+``E[c²s_i²] = E[c_i² s_i²] + Var(f − f_i) · E[s_i²]``, the last likewise for ``t_i = s_i − E s_i``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.mathematics.truth.bounded import Bounded, bounded, stack, total
 from harness.mathematics.truth.discrete import enumerated_problem
-from harness.mathematics.truth.moments import LeafMoments, Moments, centred, checked, zero_like
+from harness.mathematics.truth.moments import SCORE_MOMENTS, LeafMoments, Moments, centred, checked
 from harness.mathematics.truth.unit_moments import moments_of_unit
 from harness.mathematics.truth.units import Partition, partition
 from harness.vocabulary.errors import TruthRefused
@@ -60,7 +60,7 @@ def variance_of_others(variances: Bounded, counts: np.ndarray) -> Bounded:
 def stack_leaves(leaves: list[LeafMoments]) -> LeafMoments:
     """One leaf of all distinct units, along a new first axis; paths only if every unit has one."""
     path = next((leaf.path_reason for leaf in leaves if leaf.path_variance is None), "")
-    moments = {n: stack([getattr(x, n) for x in leaves]) for n in ("gradient", "s", "cs", "ss", "css", "ccss")}
+    moments = {n: stack([getattr(x, n) for x in leaves]) for n in ("gradient", *SCORE_MOMENTS)}
     if not path:
         moments |= {n: stack([getattr(x, n) for x in leaves]) for n in ("path_mean", "path_variance")}
     return LeafMoments(**moments, path_reason=path)
@@ -70,8 +70,8 @@ def full_cost(leaf: LeafMoments, others: Bounded, index: np.ndarray) -> LeafMome
     """Add the other units' variance, and spread distinct units [U] over the coordinates [D]."""
     shape = (-1, *[1] * (leaf.ss.value.ndim - 1))
     rest = Bounded(others.value.reshape(shape), others.error.reshape(shape))
-    leaf = replace(leaf, ccss=leaf.ccss + rest * leaf.ss)
-    names = ["gradient", "s", "cs", "ss", "css", "ccss"]
+    leaf = replace(leaf, ccss=leaf.ccss + rest * leaf.ss, cctt=leaf.cctt + rest * leaf.tt)
+    names = ["gradient", *SCORE_MOMENTS]
     if leaf.path_variance is not None:
         names += ["path_mean", "path_variance"]
     return replace(leaf, **{name: getattr(leaf, name)[index] for name in names})
@@ -84,16 +84,14 @@ def jointly(family: Family, objective: Objective) -> Moments | None:
         return None
     raw, centre = found
     checked(raw, moving=False)
-    sums = centred(raw, centre, np.empty(0))
+    sums = centred(raw, centre, np.empty(0), moving=False)
     leaves, start = {}, 0
     for leaf in family.leaves:
         place = slice(start, start + leaf.value.numel())
         shape = tuple(leaf.value.shape)
-        s, cs, ss, css, ccss = (
-            Bounded(m.value[place].reshape(shape), m.error[place].reshape(shape))
-            for m in (sums.s, sums.cs, sums.ss, sums.css, sums.ccss)
-        )
+        each = {name: getattr(sums, name)[place] for name in SCORE_MOMENTS}
+        own = {name: Bounded(m.value.reshape(shape), m.error.reshape(shape)) for name, m in each.items()}
         reason = f"{family.target.__name__} is not reparameterizable"
-        leaves[leaf.name] = LeafMoments(cs, zero_like(s), cs, ss, css, ccss, path_reason=reason)
+        leaves[leaf.name] = LeafMoments(gradient=own["cs"], **own, path_reason=reason)
         start = place.stop
     return Moments(bounded(sums.mean), sums.variance, leaves, "joint enumeration")

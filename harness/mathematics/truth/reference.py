@@ -6,6 +6,7 @@ The run is in float64, has its own seed and knows nothing of the estimators' dra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,14 +17,14 @@ from harness.mathematics.draws import Draw, seed_generator
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.mathematics.pilot import scores
-from harness.mathematics.truth.bounded import Bounded, FloatArray
-from harness.mathematics.truth.moments import LeafMoments, Moments, zero_like
+from harness.mathematics.truth.bounded import Bounded, FloatArray, nonnegative
+from harness.mathematics.truth.moments import ROUNDING, SCORE_MOMENTS, LeafMoments, Moments, zero_like
 from harness.vocabulary.seeds import seed_of
 
 #: Standard errors that a reference value is given to.
 DEVIATES = 4.4
 CHUNKS = 64
-MOMENTS = ("gradient", "s", "cs", "ss", "css", "ccss", "path_mean", "path_variance")
+MOMENTS = ("gradient", *SCORE_MOMENTS, "path_mean", "path_variance")
 
 Sums = dict[str, FloatArray]
 
@@ -52,7 +53,7 @@ def reference_moments(family: Family, objective: Objective, key: str) -> Moments
 
 
 def sums_of(family: Family, objective: Objective, size: int, origin: float | None) -> Sums:
-    """Means over one chunk of ``f, f², s, fs, s², fs², f²s², p, p²`` with f taken from ``origin``."""
+    """Means over one chunk of ``f, f², s, fs, s², fs², f²s, f²s², p, p²`` with f taken from ``origin``."""
     theta = family.rows(size, torch.float64)
     draw = Draw(family, objective, 1, theta, differentiable=family.has_rsample)
     cost = draw.cost[0]
@@ -60,8 +61,9 @@ def sums_of(family: Family, objective: Objective, size: int, origin: float | Non
     f = (cost - start).numpy()[:, None]
     s = np.concatenate([score.flatten(1).numpy() for score in scores(draw).values()], axis=1)
     p = paths(draw, s.shape[1])
-    columns = {"f": f, "ff": f**2, "s": s, "fs": f * s, "ss": s**2, "fss": f * s**2, "ffss": (f * s) ** 2}
-    means = {name: column.mean(0) for name, column in {**columns, "p": p, "pp": p**2}.items()}
+    of_score = {"s": s, "fs": f * s, "ss": s**2, "fss": f * s**2, "ffs": f**2 * s, "ffss": (f * s) ** 2}
+    columns = {"f": f, "ff": f**2, **of_score, "p": p, "pp": p**2}
+    means = {name: column.mean(0) for name, column in columns.items()}
     return {**means, "origin": np.asarray(start)}
 
 
@@ -76,16 +78,20 @@ def paths(draw: Draw, width: int) -> FloatArray:
 
 
 def about_the_mean(raw: Mapping[str, FloatArray]) -> Sums:
-    """Moments of ``c = f − E f`` from plain means, along any leading axes."""
-    m = raw["f"]
+    """Moments of ``c = f − E f`` and ``t = s − E s`` from plain means, along any leading axes."""
+    m, s, variance = raw["f"], raw["s"], raw["ff"] - raw["f"] ** 2
+    ccs = raw["ffs"] - 2 * m * raw["fs"] + m**2 * s
+    ccss = raw["ffss"] - 2 * m * raw["fss"] + m**2 * raw["ss"]
     return {
         "mean": m,
-        "variance": raw["ff"] - m**2,
-        "s": raw["s"],
-        "cs": raw["fs"] - m * raw["s"],
+        "variance": variance,
+        "s": s,
+        "cs": raw["fs"] - m * s,
         "ss": raw["ss"],
         "css": raw["fss"] - m * raw["ss"],
-        "ccss": raw["ffss"] - 2 * m * raw["fss"] + m**2 * raw["ss"],
+        "ccss": ccss,
+        "tt": raw["ss"] - s**2,
+        "cctt": ccss - 2 * s * ccs + s**2 * variance,
         "path_mean": raw["p"],
         "path_variance": raw["pp"] - raw["p"] ** 2,
     }
@@ -98,14 +104,19 @@ def with_errors(stacked: Sums) -> dict[str, Bounded]:
     values, others = about_the_mean(total), about_the_mean(left_out)
     errors = {name: np.sqrt((CHUNKS - 1) * others[name].var(0)) for name in values}
     known = {name: np.where(np.isfinite(values[name]), values[name], np.nan) for name in values}  # overflow: not known
-    return {name: Bounded(known[name], DEVIATES * errors[name]) for name in values}
+    found = {name: Bounded(known[name], DEVIATES * errors[name]) for name in values}
+    for central, plain in (("tt", "ss"), ("cctt", "ccss")):  # differences, which a constant score leaves rounding of
+        found[central] = nonnegative(found[central] + Bounded(np.zeros(1), ROUNDING * np.abs(known[plain])))
+    return found
 
 
 def assembled(family: Family, objective: Objective, stacked: Sums, origin: FloatArray, label: str) -> Moments:
     """Moments by leaf, each of the leaf's shape."""
     found = with_errors(stacked)
-    along_path = family.has_rsample and objective.continuous
+    along_path, moving = family.has_rsample and objective.continuous, family.support_depends_on_parameters()
     found["gradient"] = found["path_mean"] if along_path else found["cs"]
+    if moving and not along_path:  # E[f s] lacks what the moving bounds contribute
+        found["gradient"] = found["cs"] * math.nan
     leaves, start = {}, 0
     for leaf in family.leaves:
         place, shape = slice(start, start + leaf.value.numel()), tuple(leaf.value.shape)
@@ -113,8 +124,8 @@ def assembled(family: Family, objective: Objective, stacked: Sums, origin: Float
         own: dict[str, Any] = {
             n: Bounded(found[n].value[place].reshape(shape), found[n].error[place].reshape(shape)) for n in MOMENTS
         }
-        if not family.support_depends_on_parameters():
-            own["s"] = zero_like(own["s"])
+        if not moving:
+            own |= {"s": zero_like(own["s"]), "tt": own["ss"], "cctt": own["ccss"]}
         if not family.has_rsample:
             reason = f"{family.target.__name__} is not reparameterizable"
             own = {name: value for name, value in own.items() if not name.startswith("path")}
@@ -122,7 +133,7 @@ def assembled(family: Family, objective: Objective, stacked: Sums, origin: Float
         else:
             leaves[leaf.name] = LeafMoments(**own)
     mean = found["mean"][0] + float(origin)
-    return Moments(mean, found["variance"][0], leaves, label, family.support_depends_on_parameters())
+    return Moments(mean, found["variance"][0], leaves, label, moving)
 
 
 def as_plain(moments: Moments) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from harness.mathematics.truth.bounded import Bounded, FloatArray, bounded
 from harness.mathematics.truth.continuous import Integrated, integrated
 from harness.mathematics.truth.dirichlet import dirichlet_moments
 from harness.mathematics.truth.discrete import enumerated_unit, first_integer, outcomes, series_unit
-from harness.mathematics.truth.moments import Centred, LeafMoments, Moments, centred, checked, zero_like
+from harness.mathematics.truth.moments import SCORE_MOMENTS, Centred, LeafMoments, Moments, centred, checked
 from harness.mathematics.truth.transport import transported_moments
 from harness.mathematics.truth.units import Unit
 from harness.mathematics.truth.velocities import NOT_KNOWN, elementary, transported
@@ -41,14 +41,14 @@ def moments_of_unit(unit: Unit) -> Moments:
     if values is not None:
         raw, centre = enumerated_unit(unit, family, values)
         checked(raw, moving)
-        return leaves_of(unit, family, centred(raw, centre, np.empty(0)), "enumeration", moving)
+        return leaves_of(unit, family, centred(raw, centre, np.empty(0), moving), "enumeration", moving)
     if start is not None:
         raw, centre = series_unit(unit, family, start)
         checked(raw, moving)
-        return leaves_of(unit, family, centred(raw, centre, np.empty(0)), "series", moving)
+        return leaves_of(unit, family, centred(raw, centre, np.empty(0), moving), "series", moving)
     found = integrated(unit)
     checked(found.raw, moving)
-    sums = centred(found.raw, found.line.centre, found.line.path_centres)
+    sums = centred(found.raw, found.line.centre, found.line.path_centres, moving)
     moments = leaves_of(unit, family, sums, "quadrature", moving)
     return with_paths(unit, boundary_terms(unit, moments) if moving else moments, found, sums)
 
@@ -62,7 +62,7 @@ def entries(unit: Unit) -> Iterator[tuple[str, slice, bool]]:
 
 
 def leaves_of(unit: Unit, family: Family, sums: Centred, method: str, moving: bool) -> Moments:
-    """Moments by leaf, of shape [] or [K]; on a fixed support ``E[s] = 0``."""
+    """Moments by leaf, of shape [] or [K]."""
     reason = NOT_KNOWN.format(unit.target.__name__, "this parameter")
     if not family.has_rsample:
         reason = f"{unit.target.__name__} is not reparameterizable"
@@ -70,10 +70,8 @@ def leaves_of(unit: Unit, family: Family, sums: Centred, method: str, moving: bo
         reason = "no exact variance of torch's implicit Dirichlet path; a reference run is needed"
     leaves = {}
     for name, place, vector in entries(unit):
-        s, cs, ss, css, ccss = (
-            m[place] if vector else m[place.start] for m in (sums.s, sums.cs, sums.ss, sums.css, sums.ccss)
-        )
-        leaves[name] = LeafMoments(cs, s if moving else zero_like(s), cs, ss, css, ccss, path_reason=reason)
+        own = {m: getattr(sums, m)[place if vector else place.start] for m in SCORE_MOMENTS}
+        leaves[name] = LeafMoments(gradient=own["cs"], **own, path_reason=reason)
     return Moments(sums.mean, sums.variance, leaves, method, moving)
 
 
