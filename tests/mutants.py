@@ -68,7 +68,9 @@ def gradient(change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Patch:
 
     def plant(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(
-            sampling, "block_gradients", lambda draw, estimator: change(gradients.block_gradients(draw, estimator))
+            sampling,
+            "block_gradients",
+            lambda draw, estimator, last: change(gradients.block_gradients(draw, estimator)),
         )
 
     return plant
@@ -263,7 +265,7 @@ def second_moment(found: Tensor) -> tuple[Tensor, Tensor]:
     return found.double().mean(0), found.double().square().mean(0)
 
 
-def two_samples_rescaled(draw: Draw, estimator: Estimator) -> dict[str, Tensor]:
+def two_samples_rescaled(draw: Draw, estimator: Estimator, *, last: bool) -> dict[str, Tensor]:
     """Leave-one-out measured at N = 2 and rescaled as 1/N, instead of measured at N."""
     if "leave_one_out" not in estimator.target:
         return gradients.block_gradients(draw, estimator)

@@ -105,9 +105,9 @@ def flags_of(values: np.ndarray, rows: int) -> np.ndarray:
 
 @cache
 def simulated(problem: str, dimension: int, replicates: int, repetitions: int) -> dict[tuple[str, str], np.ndarray]:
-    """Block variances [repetitions, 24 + 64] of every cell of a problem and of its references, on common draws.
+    """Block variances [repetitions, 32 + 64] of every cell of a problem and of its references, on common draws.
 
-    The first 24 stand for the pilot, whose blocks are never reported.
+    The first of each stand for the pilot, whose blocks are never reported.
     """
     situation = situation_of(problem, dimension)
     rows = replicates // 64

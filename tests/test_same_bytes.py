@@ -66,7 +66,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert harness(*SMALL, "results=whole") == 0
-    calls = {"left": 40}
+    calls = {"left": 20}
     original = Sampler.one_chunk
 
     def interrupted(self: Sampler, *rest: object) -> None:

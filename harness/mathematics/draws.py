@@ -5,7 +5,7 @@ Everything is computed once and shared by the estimators of a job.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,7 +51,8 @@ class Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *slopes_and_rows: Tensor) -> Tensor:
         """(slopes …, rows of θ …) → zeros [R]."""
-        ctx.slopes = slopes_and_rows[: len(slopes_and_rows) // 2]
+        half = len(slopes_and_rows) // 2
+        ctx.slopes, ctx.rows = slopes_and_rows[:half], slopes_and_rows[half:]
         return slopes_and_rows[-1].new_zeros(len(slopes_and_rows[-1]))
 
     @staticmethod
@@ -64,6 +65,14 @@ class Linear(torch.autograd.Function):
 def linear(slopes: Mapping[str, Tensor], theta: Mapping[str, Tensor]) -> Tensor:
     """A surrogate with given gradients, ``Σ slope · θ`` per row up to a constant: [R]."""
     return cast(Tensor, Linear.apply(*(slopes[name] for name in theta), *theta.values()))  # type: ignore[no-untyped-call]
+
+
+def slopes_of(surrogate: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+    """The gradient with respect to ``leaves`` of a surrogate that is nothing but ``linear`` in them; else None."""
+    node: Any = surrogate.grad_fn
+    rows = getattr(node, "rows", ())
+    plain = len(rows) == len(leaves) and all(row is leaf for row, leaf in zip(rows, leaves, strict=True))
+    return tuple(node.slopes) if plain else None
 
 
 def along(values: Tensor, ndim: int) -> Tensor:
@@ -141,6 +150,9 @@ class Draw:
         """
         if self.rows is None:
             return self.average((self.cost - baseline) * self.log_prob)
+        if self.samples == 1:
+            weights = along((self.cost - baseline)[0], self.z.ndim - 1)
+            return linear({name: weights * score[0] for name, score in self.scores.items()}, self.theta)
         shared = self.shared_scores
         offset = torch.as_tensor(shared.center - baseline)
         slopes = {
@@ -158,29 +170,32 @@ class Draw:
         """``(1/N) Σ_n log q(z_n; θ')`` summed over data points, at rows ``θ'`` that have θ's own values: [R]."""
         if self.rows is None:
             return self.average(self.log_prob_at(theta))
+        if self.samples == 1:
+            return linear({name: score[0] for name, score in self.scores.items()}, theta)
         return linear(self.shared_scores.score, theta)
+
+    @cached_property
+    def scores(self) -> dict[str, Tensor]:
+        """Score of each draw by leaf, in the shape of z: computed once for all estimators."""
+        if self.rows is None:
+            raise RuntimeError("scores are shared between estimators only in a block whose rows are built beforehand")
+        return self.rows.scores(self.z)
 
     @cached_property
     def shared_scores(self) -> SharedScores:
         """Means over samples of score and of centred cost times score: one pass for all estimators."""
-        if self.rows is None:
-            raise RuntimeError("scores are shared between estimators only in a block whose rows are built beforehand")
         center = self.cost.mean()
         weights = along(self.cost - center, self.z.ndim)
-        scores = self.rows.scores(self.z)
-        if self.samples == 1:
-            return SharedScores(
-                {name: s[0] for name, s in scores.items()},
-                {name: weights[0] * s[0] for name, s in scores.items()},
-                center,
-            )
-        mean = {name: s.mean(0) for name, s in scores.items()}
-        return SharedScores(mean, {name: (weights * s).mean(0) for name, s in scores.items()}, center)
+        mean = {name: s.mean(0) for name, s in self.scores.items()}
+        return SharedScores(mean, {name: (weights * s).mean(0) for name, s in self.scores.items()}, center)
 
     def earlier_costs(self, count: int) -> Tensor:
-        """Mean costs of ``count`` earlier N-sample estimates, from the block's own warm-up stream: [count, *B]."""
+        """Mean costs of ``count`` earlier N-sample estimates: [count, *B].
+
+        The last of ``history``, all of it if shorter; without one, from the block's own warm-up stream.
+        """
         if self.history is not None:
-            return self.history
+            return self.history[-count:]
         with self.warmup(count) as costs:
             return costs()
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.mathematics.draws import Draw
+from harness.mathematics.draws import Draw, slopes_of
 from harness.mathematics.estimators import Estimator
 
 
-def block_gradients(draw: Draw, estimator: Estimator) -> dict[str, Tensor]:
+def block_gradients(draw: Draw, estimator: Estimator, *, last: bool = False) -> dict[str, Tensor]:
     """Gradient estimates of every row, by leaf: name → [R, P].
 
-    The graph is kept, since the estimators of a job share it. A leaf that the surrogate does not reach (a step function
-    along the path) has gradient zero.
+    The graph is kept, since the estimators of a job share it, unless this is the ``last`` of them and the next draw
+    needs nothing of it: its memory is then used again while it is still in the cache. A leaf that the surrogate does
+    not reach (a step function along the path) has gradient zero.
     """
     surrogate = estimator.surrogate(draw)
     leaves = list(draw.theta.values())
-    found: tuple[Tensor | None, ...] = (None,) * len(leaves)
-    if surrogate.requires_grad:
-        found = torch.autograd.grad(surrogate.sum(), leaves, retain_graph=True, allow_unused=True)
+    found: tuple[Tensor | None, ...] = slopes_of(surrogate, leaves) or (None,) * len(leaves)
+    if surrogate.requires_grad and found[0] is None:
+        kept = not last or draw.rows is None or not draw.rows.disposable
+        found = torch.autograd.grad(surrogate.sum(), leaves, retain_graph=kept, allow_unused=True)
     return {
         name: (torch.zeros_like(leaf) if gradient is None else gradient).detach().flatten(1)
         for (name, leaf), gradient in zip(draw.theta.items(), found, strict=True)

@@ -19,7 +19,7 @@ from harness.vocabulary.seeds import seed_of
 
 def log_likelihood(weights: Tensor, features: Tensor, signs: Tensor) -> Tensor:
     """``Σ_i log σ(y_i x_iᵀw)`` with y_i ∈ {−1, 1}: weights [..., D] → [...]."""
-    return logsigmoid((weights @ features.to(weights).mT) * signs.to(weights)).sum(-1)
+    return logsigmoid(weights @ (features * signs[:, None]).to(weights).mT).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class LogisticRegression:
     def dimension(self) -> int | None:
         """D = number of weights, bias included."""
         return self.features.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Scalars held for one draw: a margin for each data point."""
+        return len(self.features)
 
     def __call__(self, z: Tensor) -> Tensor:
         """Weights [..., D] → log-likelihood [...]."""

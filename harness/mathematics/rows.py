@@ -7,6 +7,7 @@ is measured. A training step has no such cache; the timing pass does without it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -58,3 +59,20 @@ class Rows:
             return dict(zip(theta, torch.autograd.grad(log_prob, list(theta.values()), retain_graph=True), strict=True))
         found = {leaf.name: closed[leaf.parameter] for leaf in self.family.leaves}
         return {name: score * slopes[name] if name in slopes else score for name, score in found.items()}
+
+    @cached_property
+    def disposable(self) -> bool:
+        """Whether a backward pass may free the graph down to θ: not if part of it was made when q was built.
+
+        A bijector's exp, or a Weibull's 1/k, would be missing in the next draw.
+        """
+        theta, q = Rows(self.family, self.dtype, self.device).at(1)
+        with torch.random.fork_rng(devices=[self.device] if self.device.startswith("cuda") else []):
+            for _ in range(2):
+                try:
+                    z = q.rsample() if q.has_rsample else torch.zeros(())
+                    if z.requires_grad:
+                        torch.autograd.grad(z.sum(), list(theta.values()), allow_unused=True)
+                except RuntimeError:
+                    return False
+        return True

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from harness.mathematics.draws import Baselines, Draw, seed_generator
 from harness.mathematics.estimators import Estimator
@@ -20,16 +21,16 @@ from harness.statistics.intervals import blocks_needed, relative_spread
 from harness.vocabulary.cells import MINIMUM_BLOCKS, MINIMUM_REPLICATES, Policy
 from harness.vocabulary.seeds import Purpose, seed_of
 
-#: Coordinates drawn in one block, by dtype; and blocks drawn in one go, if they are no larger: a chunk of 2¹⁶ floats
+#: Coordinates drawn in one block, by dtype; and blocks drawn in one go, if they are no larger: a chunk of 2¹⁷ floats
 #: and its graph stay near a core's second-level cache, and torch's overhead per call is spread over all of it.
 BLOCK_COORDINATES = {torch.float32: 2**13, torch.float64: 2**12}
-CHUNK_BLOCKS = 8
+CHUNK_BLOCKS = 16
 MINIMUM_ROWS = MINIMUM_REPLICATES // MINIMUM_BLOCKS
-PILOT_BLOCKS = 24
+PILOT_BLOCKS = 32
 PILOT_GROWTH = 4
 LARGEST_PILOT = 256
 #: The pilot aims below the target, so that its own noise rarely leaves the measurement above it.
-SAFETY = 0.75
+SAFETY = 0.7
 
 
 def block_rows(samples: int, coordinates: int, dtype: torch.dtype) -> int:
@@ -37,13 +38,13 @@ def block_rows(samples: int, coordinates: int, dtype: torch.dtype) -> int:
     return max(MINIMUM_ROWS, BLOCK_COORDINATES[dtype] // (samples * coordinates))
 
 
-def chunk_blocks(rows: int, samples: int, coordinates: int, dtype: torch.dtype) -> int:
-    """Blocks drawn in one go: 1, 2, 4 or 8, as many as fit into a chunk.
+def chunk_blocks(rows: int, samples: int, width: int, dtype: torch.dtype) -> int:
+    """Blocks drawn in one go: 1, 2, 4, 8 or 16, as many as fit into a chunk. ``width``: scalars that a draw takes.
 
     >>> [chunk_blocks(rows, 1, 20, torch.float32) for rows in (16, 409, 500, 1638, 10**6)]
-    [8, 8, 4, 2, 1]
+    [16, 16, 8, 4, 1]
     """
-    fitting = CHUNK_BLOCKS * BLOCK_COORDINATES[dtype] // (rows * samples * coordinates)
+    fitting = CHUNK_BLOCKS * BLOCK_COORDINATES[dtype] // (rows * samples * width)
     return 1 << (min(max(fitting, 1), CHUNK_BLOCKS).bit_length() - 1)
 
 
@@ -51,7 +52,7 @@ def whole_chunks(blocks: int) -> int:
     """Blocks rounded up to what is drawn in whole chunks, however many of them make one.
 
     >>> whole_chunks(64), whole_chunks(65)
-    (64, 72)
+    (64, 80)
     """
     return -(-blocks // CHUNK_BLOCKS) * CHUNK_BLOCKS
 
@@ -98,7 +99,8 @@ class Situation:
 class Sampler:
     """Fills accumulators with blocks, chunk by chunk, for the estimators of one situation; all see the same draws.
 
-    ``failures``: estimator → traceback; a failing estimator drops out and costs nobody else anything.
+    ``failures``: estimator → traceback; a failing estimator drops out and costs nobody else anything. ``past``: mean
+    costs [T, *B] of the estimates before the next chunk, which moving averages need.
     """
 
     situation: Situation
@@ -107,12 +109,14 @@ class Sampler:
     accumulators: dict[str, dict[str, Accumulator]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     out_of_time: bool = False
+    past: Tensor | None = None
 
     @property
     def chunk(self) -> int:
         """Blocks in one chunk."""
         where = self.situation
-        return chunk_blocks(self.rows, where.samples, where.family.coordinates, where.dtype)
+        width = max(where.family.coordinates, getattr(where.objective, "width", 0) // 4)  # those are used less often
+        return chunk_blocks(self.rows, where.samples, width, where.dtype)
 
     def extend(self, estimators: Mapping[str, Estimator], stop: Mapping[str, int], deadline: float, floor: int) -> None:
         """Measure each estimator up to its number of blocks ``stop``; past ``floor`` blocks the clock may end it."""
@@ -131,18 +135,34 @@ class Sampler:
         needs_path = any(e.method.needs_path for e in active.values())
         try:
             draw = self.situation.draw(self.purpose, chunk, self.chunk * self.rows, differentiable=needs_path)
-            if self.purpose == "pilot":  # only decides R: not worth a moving average's warm-up
-                draw.history = draw.cost.mean(0)[:1]
+            self.remember(draw, max(e.method.warmup(e.options) for e in active.values()))
         except Exception:
             self.failures.update(dict.fromkeys(active, traceback.format_exc()))
             return
-        for name, estimator in active.items():
+        for place, (name, estimator) in enumerate(active.items(), start=1):
             try:
-                for leaf, gradient in block_gradients(draw, estimator).items():
+                for leaf, gradient in block_gradients(draw, estimator, last=place == len(active)).items():
                     leaves = self.accumulators.setdefault(name, {})
                     leaves.setdefault(leaf, Accumulator(self.rows)).add(gradient)
             except Exception:
                 self.failures[name] = traceback.format_exc()
+
+    def remember(self, draw: Draw, length: int) -> None:
+        """Give a chunk the costs of the estimates before it, and keep its own for the next: all are one chain in time.
+
+        Before the first come chunks of 16 estimates that nobody measures. Where the support moves, estimates of one
+        chain are correlated, and each sees to a past of its own.
+        """
+        if self.purpose == "pilot" and length:  # only decides R: not worth a warm-up
+            draw.history = draw.cost.mean(0)[:1]
+        if self.purpose == "pilot" or not length or self.situation.family.moving:
+            return
+        if self.past is None:
+            before = range(-(-length // MINIMUM_ROWS), 0, -1)
+            draws = [self.situation.draw("warmup", n, MINIMUM_ROWS, differentiable=False) for n in before]
+            self.past = torch.cat([earlier.cost.mean(0) for earlier in draws])
+        draw.history = self.past
+        self.past = torch.cat([self.past, draw.cost.mean(0)])[-len(self.past) :]
 
     def count(self, name: str) -> int:
         """Blocks gathered so far for one estimator."""

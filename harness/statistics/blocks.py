@@ -122,10 +122,10 @@ def block_sums(gradients: Tensor, rows: int) -> Sums:
     """The sums of blocks of ``rows`` rows: [b × rows, P] → ``Sums`` in float64."""
     wide = gradients.cpu().double() if gradients.device.type == "mps" else gradients.double()  # MPS has no float64
     blocks = wide.view(-1, rows, wide.shape[1])
-    first = blocks[:, 0]
-    shifted = blocks - blocks[:, :1]
+    first = blocks[:, :1].clone()
+    shifted = blocks - first if wide is gradients else blocks.sub_(first)
     flat = shifted.view(len(blocks), 1, -1)
-    return Sums(first.clone(), shifted.mean(1), torch.bmm(flat, flat.mT).view(-1))  # bmm: squares summed in one pass
+    return Sums(first.squeeze(1), shifted.mean(1), torch.bmm(flat, flat.mT).view(-1))  # bmm: squares in one pass
 
 
 def moments(sums: Sums, rows: int) -> tuple[Tensor, Tensor]:

@@ -48,7 +48,7 @@ def needs_two_samples(setting: Setting) -> str | None:
 
 def moving_support(setting: Setting) -> str | None:
     """Bias: ``E[∇ log q] ≠ 0``."""
-    if not setting.family.support_depends_on_parameters():
+    if not setting.family.moving:
         return None
     return "the support depends on the parameters, so the score does not have mean zero"
 
@@ -127,7 +127,7 @@ class Estimator:
 
     def own_warmup(self, family: Family) -> int:
         """Earlier estimates that every replicate needs for itself: on a moving support a shared chain correlates."""
-        return self.method.warmup(self.options) if family.support_depends_on_parameters() else 0
+        return self.method.warmup(self.options) if family.moving else 0
 
     def expected_bias(self, setting: Setting) -> str:
         """``none``, or why the mean differs from the gradient."""

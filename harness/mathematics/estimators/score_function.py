@@ -73,13 +73,14 @@ def score_function_moving_average(draw: Draw, *, decay: float = 0.9) -> Tensor:
     """Score function with an exponential moving average of *previous* estimates' mean costs as baseline.
 
     ``b_t = δ b_{t−1} + (1−δ) f̄_{t−1}``, ``ĝ_t = (1/N) Σ_n (f(z_n) − b_t) ∇ log q(z_n)``
-    The R rows of a block are one chain in time, warmed up on the block's own stream until δ^t < 10⁻³. Estimates of
-    one chain are uncorrelated (``E[s_t | past] = 0``), so their sample variance is unbiased. Not so where the support
-    moves: there every row has a warm-up, and so a b, of its own (unless ``draw.history`` is given).
+    The rows of a draw are one chain in time, which goes on from ``draw.history``, or from a warm-up on the draw's own
+    stream, of as many estimates as it takes for δ^t < 10⁻³. Estimates of one chain are uncorrelated
+    (``E[s_t | past] = 0``), so their sample variance is unbiased. Not so where the support moves: there every row has a
+    warm-up, and so a b, of its own (unless ``draw.history`` is given).
     Variance, stationary: A(E f)/N + (1−δ)/(1+δ) · Var f · (E s² + (N−1)(E s)²) / N².
     Source: Williams (1992), §4; Sutton and Barto (2018), §13.4.
     """
-    if draw.history is None and draw.family.support_depends_on_parameters():
+    if draw.history is None and draw.family.moving:
         return draw.score_surrogate(draw.average_per_row(decay, warmup_length(decay)))
     costs = draw.cost.mean(0)  # [R, *B]
     warmup = draw.earlier_costs(warmup_length(decay))

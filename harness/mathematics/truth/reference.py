@@ -113,7 +113,7 @@ def with_errors(stacked: Sums) -> dict[str, Bounded]:
 def assembled(family: Family, objective: Objective, stacked: Sums, origin: FloatArray, label: str) -> Moments:
     """Moments by leaf, each of the leaf's shape."""
     found = with_errors(stacked)
-    along_path, moving = family.has_rsample and objective.continuous, family.support_depends_on_parameters()
+    along_path, moving = family.has_rsample and objective.continuous, family.moving
     found["gradient"] = found["path_mean"] if along_path else found["cs"]
     if moving and not along_path:  # E[f s] lacks what the moving bounds contribute
         found["gradient"] = found["cs"] * math.nan

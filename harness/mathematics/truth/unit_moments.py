@@ -34,7 +34,7 @@ def moments_of_unit(unit: Unit) -> Moments:
     Raises: TruthRefused with the reason.
     """
     family = unit.family()
-    moving = family.support_depends_on_parameters()
+    moving = family.moving
     values, start = outcomes(family), first_integer(family)
     if unit.target is torch.distributions.Dirichlet:
         return leaves_of(unit, family, dirichlet_moments(unit, family), "quadrature", moving)
