@@ -25,6 +25,9 @@ from harness.vocabulary.seeds import Purpose, seed_of
 #: and its graph stay near a core's second-level cache, and torch's overhead per call is spread over all of it.
 BLOCK_COORDINATES = {torch.float32: 2**13, torch.float64: 2**12}
 CHUNK_BLOCKS = 16
+#: On a GPU: 64 blocks, if they are no more than 2²³ floats, since launching a kernel costs more than computing one of
+#: a chunk of the size that suits a CPU.
+GPU_CHUNK_BLOCKS, GPU_CHUNK = 64, 1024
 MINIMUM_ROWS = MINIMUM_REPLICATES // MINIMUM_BLOCKS
 PILOT_BLOCKS = 32
 PILOT_GROWTH = 4
@@ -38,14 +41,19 @@ def block_rows(samples: int, coordinates: int, dtype: torch.dtype) -> int:
     return max(MINIMUM_ROWS, BLOCK_COORDINATES[dtype] // (samples * coordinates))
 
 
-def chunk_blocks(rows: int, samples: int, width: int, dtype: torch.dtype) -> int:
-    """Blocks drawn in one go: 1, 2, 4, 8 or 16, as many as fit into a chunk. ``width``: scalars that a draw takes.
+def chunk_blocks(rows: int, samples: int, width: int, dtype: torch.dtype, device: str = "cpu") -> int:
+    """Blocks drawn in one go: a power of two up to 16 (on a GPU 64), as many as fit into a chunk.
+
+    ``width``: scalars that one draw takes.
 
     >>> [chunk_blocks(rows, 1, 20, torch.float32) for rows in (16, 409, 500, 1638, 10**6)]
     [16, 16, 8, 4, 1]
+    >>> [chunk_blocks(rows, 1, 20, torch.float32, "cuda:0") for rows in (409, 10**4, 10**6)]
+    [64, 32, 1]
     """
-    fitting = CHUNK_BLOCKS * BLOCK_COORDINATES[dtype] // (rows * samples * width)
-    return 1 << (min(max(fitting, 1), CHUNK_BLOCKS).bit_length() - 1)
+    most, size = (CHUNK_BLOCKS, CHUNK_BLOCKS) if device == "cpu" else (GPU_CHUNK_BLOCKS, GPU_CHUNK)
+    fitting = size * BLOCK_COORDINATES[dtype] // (rows * samples * width)
+    return 1 << (min(max(fitting, 1), most).bit_length() - 1)
 
 
 def whole_chunks(blocks: int) -> int:
@@ -116,7 +124,7 @@ class Sampler:
         """Blocks in one chunk."""
         where = self.situation
         width = max(where.family.coordinates, getattr(where.objective, "width", 0) // 4)  # those are used less often
-        return chunk_blocks(self.rows, where.samples, width, where.dtype)
+        return chunk_blocks(self.rows, where.samples, width, where.dtype, where.device)
 
     def extend(self, estimators: Mapping[str, Estimator], stop: Mapping[str, int], deadline: float, floor: int) -> None:
         """Measure each estimator up to its number of blocks ``stop``; past ``floor`` blocks the clock may end it."""
