@@ -63,10 +63,10 @@ def test_it_says_what_was_run_and_how_to_do_it_again(whole: tuple[Path, str]) ->
     assert left_out in section(text, "Not run")
 
 
-def test_it_has_all_three_figures_at_double_resolution(whole: tuple[Path, str]) -> None:
+def test_it_has_all_figures_at_double_resolution(whole: tuple[Path, str]) -> None:
     folder, text = whole
     names = [Path(found["path"]).stem for found in FIGURE.finditer(text)]
-    assert names == ["dimension", "samples", "work"]
+    assert names == ["dimension", "geometry", "samples", "work"]
     for found in FIGURE.finditer(text):
         width, _ = struct.unpack(">II", (folder / found["path"]).read_bytes()[16:24])
         assert width >= 1200
@@ -99,7 +99,7 @@ def test_the_same_records_in_any_order_give_the_same_bytes(tmp_path: Path) -> No
 
     records = grid(["gamma", "normal"], [1, 10], [1, 10])
     before = everything(records)
-    assert len(before) == 7  # the report, three figures and their data
+    assert len(before) == 9  # the report, four figures and their data
     random.Random(0).shuffle(records)
     assert everything(records) == before
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,18 +21,23 @@ from harness.vocabulary.cells import (
 )
 from harness.vocabulary.errors import ConfigurationError, choose
 
+if TYPE_CHECKING:
+    from harness.inputs.checkpoints import Snapshot
+
 
 def job_from(cfg: DictConfig) -> Job:
     """The job that a config describes. Raises: ConfigurationError."""
     from harness.measurement.isolation import resolve_device
 
     plain = resolved(cfg)
-    distribution = distribution_from(plain["distribution"], Path(plain["results"]).parent / "inputs")
+    inputs = Path(plain["results"]).parent / "inputs"
+    objective = objective_from(plain["objective"], inputs)
+    distribution = distribution_from(plain["distribution"], objective, inputs)
     if plain["device"]["name"] not in DEVICES:
         raise ConfigurationError(choose("device", plain["device"]["name"], DEVICES))
     problem = Problem(
         distribution=distribution,
-        objective=objective_from(plain["objective"]),
+        objective=objective,
         dimension=dimension_from(plain, distribution),
         device=resolve_device(plain["device"]["name"]),
         dtype=plain["dtype"],
@@ -54,23 +60,41 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}  # type: ignore[union-attr]
 
 
-def distribution_from(plain: dict[str, Any], inputs: Path) -> DistributionSpec:
+def distribution_from(plain: dict[str, Any], objective: ObjectiveSpec, inputs: Path) -> DistributionSpec:
     """q; parameters of a ``fitted`` one come from the inputs floor."""
     for key in ("name", "target"):
         if plain[key] == "???":
             raise ConfigurationError(f"distribution.{key} is missing; give a name and a target class")
-    parameters = dict(plain["parameters"])
-    if plain["fitted"] is not None:
+    parameters, name = dict(plain["parameters"]), plain["name"]
+    if plain["fitted"] == "vae":
+        if objective.target != "vae":
+            raise ConfigurationError("distribution=vae is the posterior of a model: it goes with objective=vae")
+        parameters = {**snapshot_from(objective.options).posterior(), **parameters}
+        name = f"{name}_{objective.options['stage']}_{objective.options['latent']}"
+    elif plain["fitted"] is not None:
         from harness.inputs.posteriors import fitted_posterior
 
         parameters = {**fitted_posterior(plain["fitted"], inputs), **parameters}
-    return DistributionSpec(plain["name"], plain["target"], parameters, plain["constants"], plain["categories"])
+    return DistributionSpec(name, plain["target"], parameters, plain["constants"], plain["categories"])
 
 
-def objective_from(plain: dict[str, Any]) -> ObjectiveSpec:
-    """f: everything but its name and target is an option."""
+def objective_from(plain: dict[str, Any], inputs: Path) -> ObjectiveSpec:
+    """f: everything but its name and target is an option. A model that is not there yet is trained."""
     options = {key: value for key, value in plain.items() if key not in ("name", "target")}
+    if plain["target"] == "vae":
+        from harness.inputs.checkpoints import stem, trained
+
+        recipe = snapshot_from(options).recipe
+        trained(recipe, inputs)
+        options["checkpoint"] = stem(recipe)
     return ObjectiveSpec(plain["name"], plain["target"], options)
+
+
+def snapshot_from(options: Mapping[str, Any]) -> Snapshot:
+    """The trained model and minibatch that an objective ``vae`` is about. Raises: ConfigurationError."""
+    from harness.inputs.checkpoints import snapshot_of
+
+    return snapshot_of({name: value for name, value in options.items() if name not in ("kl", "encoder", "checkpoint")})
 
 
 def estimators_from(plain: dict[str, Any]) -> tuple[EstimatorSpec, ...]:
@@ -112,6 +136,8 @@ def dimension_from(plain: dict[str, Any], distribution: DistributionSpec) -> int
         from harness.inputs.datasets import load_dataset
 
         return load_dataset(plain["objective"]["dataset"]).features.shape[1]
+    if plain["objective"]["target"] == "vae":
+        return positive_integer("latent", plain["objective"]["latent"])
     if distribution.categories is not None:
         return 1
     return max((len(v) for v in distribution.parameters.values() if isinstance(v, list)), default=1)

@@ -1,10 +1,15 @@
-"""Real data from inside scikit-learn: no download, the same numbers everywhere."""
+"""Real data from inside scikit-learn: no download, the same numbers everywhere. MNIST from files of the user's own."""
 
 from __future__ import annotations
 
+import gzip
+import math
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,3 +44,44 @@ def load_dataset(name: str) -> BinaryClassification:
     if name not in DATASETS:
         raise ConfigurationError(choose("data set", name, DATASETS))
     return DATASETS[name]()
+
+
+@lru_cache(maxsize=4)
+def image_data(data: str, images: str | None = None) -> Tensor:
+    """Images as intensities in [0, 1], float32 [n, pixels]: ``digits`` (bundled), or ``mnist`` from an IDX file."""
+    if data == "digits":
+        return digits()
+    if data != "mnist":
+        raise ConfigurationError(choose("image data", data, ("digits", "mnist")))
+    if images is None:
+        raise ConfigurationError("mnist: expected images=<path of train-images-idx3-ubyte or its .gz>, got none")
+    return idx_images(Path(images)).flatten(1)
+
+
+def digits() -> Tensor:
+    """Optical recognition of handwritten digits, 1797 images of 8 × 8 (scikit-learn's bundled copy): [1797, 64]."""
+    from sklearn.datasets import load_digits
+
+    return torch.as_tensor(load_digits().data / 16, dtype=torch.float32)
+
+
+def idx_images(path: Path) -> Tensor:
+    """Images of an IDX file, plain or gzipped: bytes [n, height, width] → float32 in [0, 1].
+
+    Format: 0, 0, 8 (unsigned bytes), number of dimensions; each dimension as four bytes, the first one highest; values.
+    Source: LeCun, Cortes and Burges, *The MNIST database of handwritten digits*.
+    """
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "the gzip file is damaged"
+        raise ConfigurationError(f"images: cannot read {path}: {reason}") from None
+    if content[:4] != b"\0\0\x08\x03" or len(content) < 16:
+        raise ConfigurationError(f"images: {path} is no IDX file of images (it begins with {content[:4].hex() or '-'})")
+    shape = [int.from_bytes(content[i : i + 4], "big") for i in (4, 8, 12)]
+    if len(content) != 16 + math.prod(shape) or 0 in shape:
+        size = " × ".join(map(str, shape))
+        raise ConfigurationError(f"images: {path} declares {size} bytes of images, and holds {len(content) - 16}")
+    pixels = np.frombuffer(content, np.uint8, offset=16).reshape(shape)
+    return torch.as_tensor(pixels.astype(np.float32) / 255)

@@ -219,6 +219,13 @@ class Draw:
             seed_generator(self.z.device, seed_of("warmup", str(self.seed)))
             yield lambda: self.objective(self.family.sample(theta, self.samples, q)).mean(0)
 
+    @cached_property
+    def uniforms(self) -> Tensor:
+        """U[0, 1) in the shape of z, from the block's own stream: the noise of every relaxation, whatever z's dtype."""
+        generator = torch.Generator(self.z.device).manual_seed(seed_of("relaxation", str(self.seed)))
+        dtype = torch.float32 if self.z.device.type == "mps" else torch.float64  # MPS has no float64
+        return torch.rand(self.z.shape, generator=generator, dtype=dtype, device=self.z.device)
+
     def average(self, surrogate: Tensor) -> Tensor:
         """Mean over samples, sum over data points: [N, R, *B] → [R]."""
         mean = surrogate.squeeze(0) if self.samples == 1 else surrogate.mean(0)

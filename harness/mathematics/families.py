@@ -15,13 +15,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Geometric, Gumbel, constraints
 
 from harness.mathematics.bijectors import BIJECTORS
+from harness.mathematics.shapes import batched, category_count, shaped
 from harness.vocabulary.cells import DistributionSpec
 from harness.vocabulary.errors import ConfigurationError, choose
 
@@ -40,7 +41,7 @@ class Leaf:
     name: str
     parameter: str
     bijector: str | None
-    value: Tensor  # float64 [D] or [D, K]
+    value: Tensor  # float64 [*B, D] or [*B, D, K]
 
     def transform(self, leaf: Tensor) -> Tensor:
         """From the leaf to the class's parameter."""
@@ -52,6 +53,7 @@ class Family:
     """``q_θ`` over D independent coordinates: a class, its leaves and its constants.
 
     ``unit_shape`` is the shape of one coordinate of z: () for a scalar family, (K,) for one over K categories.
+    ``batch_shape``: [*B] where every data point has a q of its own.
     """
 
     target: type[Distribution]
@@ -59,6 +61,7 @@ class Family:
     constants: Mapping[str, Tensor]
     dimension: int
     unit_shape: tuple[int, ...]
+    batch_shape: tuple[int, ...] = ()
 
     @property
     def has_rsample(self) -> bool:
@@ -67,13 +70,13 @@ class Family:
 
     @property
     def event_shape(self) -> tuple[int, ...]:
-        """Shape of z: [D] or [D, K]."""
+        """Shape of one data point's z: [D] or [D, K]."""
         return (self.dimension, *self.unit_shape)
 
     @property
     def coordinates(self) -> int:
-        """Number of scalars drawn for one z."""
-        return math.prod(self.event_shape)
+        """Number of scalars drawn for one z, all data points together."""
+        return math.prod(self.batch_shape) * math.prod(self.event_shape)
 
     @property
     def parameter_count(self) -> int:
@@ -83,7 +86,7 @@ class Family:
     def rows(
         self, count: int | tuple[int, ...], dtype: torch.dtype, device: str = "cpu", *, grad: bool = True
     ) -> dict[str, Tensor]:
-        """θ as ``count`` rows: leaf tensors of shape [*count, D] or [*count, D, K], which share their memory."""
+        """θ as ``count`` rows: leaf tensors [*count, *B, D] or [*count, *B, D, K]; rows share their memory."""
         shape = (count,) if isinstance(count, int) else count
         values = {leaf.name: leaf.value.to(device, dtype, copy=True) for leaf in self.leaves}
         return {name: value.expand(*shape, *value.shape).requires_grad_(grad) for name, value in values.items()}
@@ -168,36 +171,6 @@ def split_leaf_name(name: str, target: type[Distribution]) -> tuple[str, str | N
     raise ConfigurationError(choose(f"parameter of {target.__name__}", name, own))
 
 
-def shaped(name: str, value: Any, dimension: int, categories: int | None) -> Tensor:
-    """A parameter's value as float64 [D] or [D, K]: a scalar is broadcast, a list must have its length."""
-    try:
-        tensor = torch.as_tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise ConfigurationError(f"parameter {name}: expected numbers, got {value!r}") from None
-    shape = (dimension,) if categories is None else (dimension, categories)
-    accepted = {(), shape} if categories is None else {(), (categories,), shape}
-    if tuple(tensor.shape) not in accepted:
-        lists = " or ".join(str(list(s)) for s in sorted(accepted - {()}))
-        raise ConfigurationError(f"parameter {name}: expected a scalar or shape {lists}, got {list(tensor.shape)}")
-    return tensor.expand(shape).clone()
-
-
-def category_count(spec: DistributionSpec, vectors: list[str]) -> int | None:
-    """K: ``categories`` where given, else the length of the vector parameter's list; None for scalar families."""
-    if not vectors:
-        if spec.categories is not None:
-            raise ConfigurationError(
-                f"{spec.name}: categories={spec.categories} given, but its values are scalars; leave it null"
-            )
-        return None
-    if spec.categories is not None:
-        return spec.categories
-    shape = torch.as_tensor(spec.parameters[vectors[0]]).shape
-    if not shape:
-        raise ConfigurationError(f"{spec.name}: {vectors[0]} is a scalar; give a list or distribution.categories")
-    return shape[-1]
-
-
 def make_family(spec: DistributionSpec, dimension: int) -> Family:
     """The family that a config names, validated once at its θ.
 
@@ -211,12 +184,14 @@ def make_family(spec: DistributionSpec, dimension: int) -> Family:
     split = {name: split_leaf_name(name, target) for name in spec.parameters}
     events = {name: event_dim(target, parameter) for name, (parameter, _) in split.items()}
     categories = category_count(spec, [name for name, event in events.items() if event])
-    leaves = tuple(
-        Leaf(name, *split[name], shaped(name, value, dimension, categories if events[name] else None))
+    given = {
+        name: shaped(name, value, dimension, categories if events[name] else None)
         for name, value in spec.parameters.items()
-    )
+    }
+    values, batch = batched(given, {name: 1 + events[name] for name in given})
+    leaves = tuple(Leaf(name, *split[name], value) for name, value in values.items())
     constants = {name: torch.as_tensor(value, dtype=torch.float64) for name, value in spec.constants.items()}
-    family = Family(target, leaves, constants, dimension, () if categories is None else (categories,))
+    family = Family(target, leaves, constants, dimension, () if categories is None else (categories,), batch)
     validate(spec, family)
     return family
 
@@ -243,7 +218,6 @@ def validate(spec: DistributionSpec, family: Family) -> None:
     except (ValueError, TypeError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise ConfigurationError(f"{spec.name}: {spec.target} refuses these parameters: {first}") from None
-    if tuple(shape) != (1, 1, *family.event_shape):
-        raise ConfigurationError(
-            f"{spec.name}: a draw has shape {list(shape[2:])}, expected {list(family.event_shape)}"
-        )
+    expected = (*family.batch_shape, *family.event_shape)
+    if tuple(shape) != (1, 1, *expected):
+        raise ConfigurationError(f"{spec.name}: a draw has shape {list(shape[2:])}, expected {list(expected)}")

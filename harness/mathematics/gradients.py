@@ -7,10 +7,11 @@ from torch import Tensor
 
 from harness.mathematics.draws import Draw, slopes_of
 from harness.mathematics.estimators import Estimator
+from harness.mathematics.objectives import Upstream
 
 
 def block_gradients(draw: Draw, estimator: Estimator, *, last: bool = False) -> dict[str, Tensor]:
-    """Gradient estimates of every row, by leaf: name → [R, P].
+    """Gradient estimates of every row, by leaf, and with respect to weights behind them: name → [R, P].
 
     The graph is kept, since the estimators of a job share it, unless this is the ``last`` of them and the next draw
     needs nothing of it: its memory is then used again while it is still in the cache. A leaf that the surrogate does
@@ -22,7 +23,12 @@ def block_gradients(draw: Draw, estimator: Estimator, *, last: bool = False) -> 
     if surrogate.requires_grad and found[0] is None:
         kept = not last or draw.rows is None or not draw.rows.disposable
         found = torch.autograd.grad(surrogate.sum(), leaves, retain_graph=kept, allow_unused=True)
-    return {
-        name: (torch.zeros_like(leaf) if gradient is None else gradient).detach().flatten(1)
+    shaped = {
+        name: (torch.zeros_like(leaf) if gradient is None else gradient).detach()
         for (name, leaf), gradient in zip(draw.theta.items(), found, strict=True)
     }
+    gradients = {name: gradient.flatten(1) for name, gradient in shaped.items()}
+    model = draw.objective
+    if isinstance(model, Upstream) and model.upstream:
+        gradients[model.upstream] = model.pull_back(shaped)
+    return gradients

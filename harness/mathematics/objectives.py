@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from harness.mathematics.families import Family
 from harness.mathematics.logistic_regression import LogisticRegression
+from harness.mathematics.vae import Reconstruction
 from harness.vocabulary.cells import ObjectiveSpec
 from harness.vocabulary.errors import ConfigurationError, choose
 
@@ -33,6 +34,24 @@ class Objective(Protocol):
     def __call__(self, z: Tensor) -> Tensor:
         """Cost of each draw: [N, R, *B, D(, K)] → [N, R, *B]."""
         ...
+
+
+@runtime_checkable
+class Upstream(Protocol):
+    """An objective whose model computes θ from weights; ``upstream`` names them in the records, None: not asked for."""
+
+    @property
+    def upstream(self) -> str | None: ...
+
+    def pull_back(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        """Gradients with respect to θ by leaf, [R, *B, D] → with respect to the weights, [R, P]."""
+        ...
+
+
+def parameters_of(family: Family, objective: Objective) -> list[str]:
+    """What gradients are measured with respect to: the leaves, and the weights behind them where there are any."""
+    behind = objective.upstream if isinstance(objective, Upstream) else None
+    return [leaf.name for leaf in family.leaves] + ([behind] if behind else [])
 
 
 Term = Callable[[Tensor, Tensor], Tensor]
@@ -105,6 +124,13 @@ TERMS: dict[str, tuple[Term, bool]] = {
 }
 
 
+#: name → factory of an objective with data of its own
+MODELS: dict[str, Callable[..., Objective]] = {
+    "logistic_regression": LogisticRegression.for_family,
+    "vae": Reconstruction.for_family,
+}
+
+
 def constant_per_coordinate(k: Any, family: Family) -> Tensor:
     """k as float64 with the shape of one z: a scalar is broadcast, a list must match D (or K, or D × K)."""
     try:
@@ -143,14 +169,14 @@ def make_objective(spec: ObjectiveSpec, family: Family) -> Objective:
 
 
 def resolve_factory(target: str) -> Callable[..., Objective]:
-    """``logistic_regression`` or a dotted path to the user's own factory."""
-    if target == "logistic_regression":
-        return LogisticRegression.for_family
+    """A model of ``MODELS`` or a dotted path to the user's own factory."""
+    if target in MODELS:
+        return MODELS[target]
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
     except (ImportError, AttributeError, ValueError):
-        raise ConfigurationError(choose("objective", target, [*TERMS, "logistic_regression"])) from None
+        raise ConfigurationError(choose("objective", target, [*TERMS, *MODELS])) from None
 
 
 def check_options(name: str, function: Callable[..., Any], options: Any, given: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.mathematics.draws import Baselines, Draw, seed_generator
+from harness.mathematics.draws import Baselines, Draw, along, seed_generator
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.vocabulary.seeds import seed_of
@@ -42,8 +42,7 @@ def pilot_baselines(
         center = cost.mean() if center is None else center
         for name, score in scores(draw).items():
             square = wide(score).square()
-            deviation = (cost - center).reshape(-1, *[1] * (square.ndim - 1))
-            weighted[name] = weighted.get(name, 0) + (deviation * square).sum(0)
+            weighted[name] = weighted.get(name, 0) + (along(cost - center, square.ndim) * square).sum(0)
             squares[name] = squares.get(name, 0) + square.sum(0)
     mean = torch.cat(costs).mean(0)
     best = {name: around(center, weighted[name], squares[name]).to(device, dtype) for name in squares}

@@ -13,7 +13,7 @@ from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.mathematics.truth import REFERENCE_LIMITS, Exact, Truth, truth_of
 from harness.mathematics.truth.reference import as_plain, from_plain, reference_moments
-from harness.vocabulary.errors import NoExpectation, TruthRefused
+from harness.vocabulary.errors import NoExpectation, NoFormula, TruthRefused
 
 
 class Archive(Protocol):
@@ -32,13 +32,15 @@ class Archive(Protocol):
 class Known:
     """What is known about one parameter of a cell; ``method`` says how, or why it is not.
 
-    ``exists`` is False where there is no gradient to know, since ``E f`` does not exist.
+    ``exists`` is False where there is no gradient to know, since ``E f`` does not exist. ``mean``: the estimator's own,
+    where that is known to be another than the gradient.
     """
 
     gradient: Exact | None
     variance: Exact | None
     method: str
     exists: bool = True
+    mean: Exact | None = None
 
 
 @dataclass
@@ -77,6 +79,8 @@ class Knowledge:
         """The gradient with respect to a leaf, and the variance of one estimator of it."""
         if isinstance(self.exact, NoExpectation):
             return Known(None, None, f"no gradient: {self.exact}", exists=False)
+        if leaf not in {known.name for known in self.family.leaves}:
+            return Known(None, None, "no gradient: not known for weights behind the parameters of q")
         gradient, why = self.first(lambda truth: truth.gradient(leaf))
         variance, why_not = self.first(lambda truth: truth.variance(leaf, estimator, samples, baselines))
         if gradient is None:
@@ -84,7 +88,14 @@ class Knowledge:
         if variance is None:
             return Known(gradient, None, f"{gradient.method}; no variance: {why_not}")
         methods = dict.fromkeys([gradient.method, variance.method])
-        return Known(gradient, variance, "; variance: ".join(methods))
+        return Known(gradient, variance, "; variance: ".join(methods), mean=self.own_mean(leaf, estimator))
+
+    def own_mean(self, leaf: str, estimator: Estimator) -> Exact | None:
+        """What a biased estimator has for its mean, where there is a formula."""
+        try:
+            return self.exact.mean(leaf, estimator) if isinstance(self.exact, Truth) else None
+        except TruthRefused:
+            return None
 
     def first(self, ask: Callable[[Truth], Exact]) -> tuple[Exact | None, str]:
         """The exact answer, else the reference run's, else the reason of the exact refusal."""
@@ -92,6 +103,8 @@ class Knowledge:
         if isinstance(self.exact, Truth):
             try:
                 return ask(self.exact), ""
+            except NoFormula as refused:
+                return None, str(refused)
             except TruthRefused as refused:
                 refusal = str(refused)
         else:

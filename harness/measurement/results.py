@@ -19,8 +19,11 @@ from harness.measurement.timing import Timing
 from harness.statistics import intervals
 from harness.statistics.bias import bias_against
 from harness.statistics.blocks import Array, Blocks
-from harness.vocabulary.cells import SCHEMA_VERSION, Cell, compact_json
+from harness.vocabulary.cells import SCHEMA_VERSION, Cell, compact_json, digest
 from harness.vocabulary.records import Record, Status
+
+#: Most numbers of one parameter that a row holds, where data points have one each.
+LONGEST = 100
 
 
 def identity_columns(cell: Cell, device: str, estimator: Estimator | None = None) -> dict[str, Any]:
@@ -38,10 +41,20 @@ def identity_columns(cell: Cell, device: str, estimator: Estimator | None = None
         "device": device,
         "dtype": problem.dtype,
         "seed": problem.seed,
-        "distribution_parameters": compact_json({**q.parameters, **constants}),
+        "distribution_parameters": compact_json(shortened({**q.parameters, **constants})),
         "objective_parameters": compact_json(dict(f.options)),
         "estimator_parameters": compact_json(dict(cell.estimator.options if estimator is None else estimator.options)),
     }
+
+
+def shortened(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of data points, [B][D], by their shape and digest: a row has no room for thousands of numbers."""
+    short = {}
+    for name, value in parameters.items():
+        points = [row for row in value if isinstance(row, list)] if isinstance(value, list) else []
+        long = sum(len(row) for row in points) > LONGEST
+        short[name] = f"{len(points)} x {len(points[0])} values, {digest(value)[:8]}" if long else value
+    return short
 
 
 def blank_record(cell: Cell, device: str, parameter: str, status: Status, reason: str) -> Record:
@@ -145,8 +158,18 @@ def with_truth(record: Record, blocks: Blocks, facts: Known, estimator: Estimato
         bias_coordinates=bias.coordinates,
         detectable_bias=bias.detectable,
         bias_squared=bias.squared,
+        exact_bias_squared=exact_bias_squared(facts.mean, facts.gradient),
         mean_squared_error=record.variance + bias.squared,
     )
+
+
+def exact_bias_squared(mean: Exact | None, gradient: Exact) -> float:
+    """Averaged over coordinates; 0 in those where the two cannot be told apart, NaN without a mean of its own."""
+    if mean is None:
+        return math.nan
+    bias = np.abs(mean.value - gradient.value)
+    rounding = 8 * np.finfo(np.float64).eps * np.maximum(mean.scale, gradient.scale)
+    return float(np.square(np.where(bias <= mean.error + gradient.error + rounding, 0.0, bias)).mean())
 
 
 def exact_standard_error(blocks: Blocks, facts: Known) -> Array | float:
@@ -176,8 +199,8 @@ def recorded_baseline(estimator: Estimator, situation: Situation, leaf: str) -> 
     """b averaged over coordinates and data points, for estimators that take one from the pilot."""
     if situation.baselines is None or estimator.method.baseline is None:
         return math.nan
-    values = situation.baselines.mean if estimator.method.baseline == "mean" else situation.baselines.optimal[leaf]
-    return float(values.double().mean())
+    values = situation.baselines.mean if estimator.method.baseline == "mean" else situation.baselines.optimal.get(leaf)
+    return math.nan if values is None else float(values.double().mean())
 
 
 def with_timing(record: Record, timing: Timing) -> Record:

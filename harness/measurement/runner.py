@@ -9,16 +9,17 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
 from harness.mathematics.draws import Baselines
 from harness.mathematics.estimators import Estimator, Setting, make_estimator
 from harness.mathematics.families import Family, make_family
-from harness.mathematics.objectives import Objective, make_objective
+from harness.mathematics.objectives import Objective, make_objective, parameters_of
 from harness.mathematics.pilot import pilot_baselines
 from harness.mathematics.rows import Rows
+from harness.measurement.geometry import Geometry, geometry_of
 from harness.measurement.isolation import is_available, isolated, resolve_device
 from harness.measurement.knowledge import Archive, Knowledge
 from harness.measurement.resolution import unresolved
@@ -49,6 +50,11 @@ class Prepared:
     device: str
     dtype: torch.dtype
     key: str
+
+    @property
+    def parameters(self) -> list[str]:
+        """What there is a row for."""
+        return parameters_of(self.family, self.objective)
 
 
 def check_job(job: Job) -> None:
@@ -99,8 +105,9 @@ def prepare(job: Job, device: str, archive: Archive | None) -> Prepared:
 def unavailable(address: str, cell: Cell, device: str) -> CellResult:
     """Rows for a device that this machine does not have."""
     family = make_family(cell.problem.distribution, cell.problem.dimension)
+    parameters = parameters_of(family, make_objective(cell.problem.objective, family))
     reason = f"device {device} is not on this machine"
-    rows = tuple(blank_record(cell, device, leaf.name, "unavailable", reason) for leaf in family.leaves)
+    rows = tuple(blank_record(cell, device, name, "unavailable", reason) for name in parameters)
     return CellResult(address, rows, final=False)
 
 
@@ -114,8 +121,8 @@ def split(
         if reason is None:
             runnable.append(address)
         else:
-            leaves = problem.family.leaves
-            rows = [blank_record(cell, problem.device, leaf.name, "not_applicable", reason) for leaf in leaves]
+            names = problem.parameters
+            rows = [blank_record(cell, problem.device, name, "not_applicable", reason) for name in names]
             refused.append(CellResult(address, tuple(rows)))
     return runnable, refused
 
@@ -136,8 +143,8 @@ def measure_group(
     """All estimators at one N: plan R from a pilot, measure fresh blocks on common draws, then time each on its own."""
     beyond = {a: reason for a, e in estimators.items() if (reason := beyond_budget(situation, e, policy))}
     for address, reason in beyond.items():
-        leaves = problem.family.leaves
-        rows = [blank_record(group[address], problem.device, leaf.name, "imprecise", reason) for leaf in leaves]
+        names = problem.parameters
+        rows = [blank_record(group[address], problem.device, name, "imprecise", reason) for name in names]
         yield CellResult(address, tuple(rows))
     estimators = {a: e for a, e in estimators.items() if a not in beyond}
     if not estimators:
@@ -147,6 +154,7 @@ def measure_group(
     sampler = Sampler(situation, "measure", plan.rows)
     sampler.extend(estimators, plan.blocks, deadline, MINIMUM_BLOCKS)
     failures = {**plan.failures, **sampler.failures}
+    geometry = geometry_of(situation)
     doubts = unresolved(situation, {a: e for a, e in estimators.items() if a not in failures})
     for address, estimator in estimators.items():
         cell = group[address]
@@ -157,7 +165,9 @@ def measure_group(
         cut = sampler.count(address) < plan.blocks[address] or plan.out_of_time
         doubt = doubts.get(address, "")
         try:
-            result = finished(address, cell, estimator, problem, situation, blocks, cut=cut, plan=plan, doubt=doubt)
+            result = finished(
+                address, cell, estimator, problem, situation, blocks, geometry, cut=cut, plan=plan, doubt=doubt
+            )
         except Exception:
             result = failed(address, cell, problem, traceback.format_exc())
         yield result
@@ -174,9 +184,9 @@ def beyond_budget(situation: Situation, estimator: Estimator, policy: Policy) ->
 
 def failed(address: str, cell: Cell, problem: Prepared, trace: str) -> CellResult:
     """Rows of a cell that raised, with its traceback."""
-    leaves = problem.family.leaves
+    names = problem.parameters
     return CellResult(
-        address, tuple(blank_record(cell, problem.device, leaf.name, "failed", trace) for leaf in leaves), final=False
+        address, tuple(blank_record(cell, problem.device, name, "failed", trace) for name in names), final=False
     )
 
 
@@ -187,6 +197,7 @@ def finished(
     problem: Prepared,
     situation: Situation,
     blocks: dict[str, Blocks],
+    geometry: dict[str, Geometry],
     *,
     cut: bool,
     plan: Plan,
@@ -205,5 +216,5 @@ def finished(
             record = replace(record, status="imprecise", reason=f"clock: budget_seconds={seconds:g} was over")
         if doubt and record.status in ("ok", "imprecise") and (record.variance or record.status != "ok"):
             record = replace(without_bias(record), status="imprecise", reason=doubt)
-        records.append(record)
+        records.append(replace(record, **asdict(geometry.get(leaf, Geometry()))))
     return CellResult(address, tuple(records), plan.rows, variances(blocks), final=not cut)

@@ -52,10 +52,11 @@ def training_step(situation: Situation, estimator: Estimator, rows: int) -> Call
     theta = family.rows(rows, situation.dtype, situation.device)
     leaves = list(theta.values())
     needs_path = estimator.method.needs_path
-    history = Draw(family, objective, samples, theta).cost.mean(0)[:1]
+    drawn = Draw(family, objective, samples, theta)
+    history, given = drawn.cost.mean(0)[:1], None if estimator.method.needs_draw else drawn.z
 
     def step() -> object:
-        draw = Draw(family, objective, samples, theta, 0, needs_path, situation.baselines, history)
+        draw = Draw(family, objective, samples, theta, 0, needs_path, situation.baselines, history, given)
         surrogate = estimator.surrogate(draw).sum()
         return torch.autograd.grad(surrogate, leaves, allow_unused=True) if surrogate.requires_grad else None
 

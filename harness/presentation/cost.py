@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness.judgement.bias import NO_BIAS
 from harness.judgement.relative import without_spread
+from harness.judgement.relaxations import tempered
 from harness.presentation.collect import RecordSet, nearest
 from harness.presentation.labels import BIASED_MARK, ORACLE_NOTE, method_order
 from harness.presentation.markdown import folded, split_table, table
@@ -57,7 +58,7 @@ def where(group: pd.DataFrame) -> str:
 
 def compared(rows: pd.DataFrame) -> str:
     """One line per problem: work-normalized variance of each estimator relative to the best one."""
-    methods = method_order(rows)
+    methods = method_order(rows[~tempered(rows)])
     body = []
     for (q, f), group in rows.groupby(["q", "f"], sort=False):
         first = group[group["parameter"] == group["parameter"].iloc[0]].set_index("method")

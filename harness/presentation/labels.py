@@ -15,9 +15,10 @@ from harness.vocabulary.records import KEY
 
 DISTRIBUTIONS = (
     "normal", "lognormal", "exponential", "gamma", "beta", "dirichlet", "laplace", "student_t", "weibull", "gumbel",
-    "uniform", "bernoulli", "categorical", "poisson", "geometric", "weights_start", "weights_trained",
+    "uniform", "uniform_from_zero", "bernoulli", "categorical", "poisson", "geometric", "weights_start",
+    "weights_trained",
 )  # fmt: skip
-OBJECTIVES = ("quadratic", "linear", "exponential", "cosine", "step", "logistic_regression")
+OBJECTIVES = ("quadratic", "linear", "exponential", "cosine", "step", "logistic_regression", "vae")
 ESTIMATORS = (
     "score_function", "score_function_baseline", "score_function_leave_one_out", "score_function_optimal_baseline",
     "score_function_moving_average", "reparameterized",

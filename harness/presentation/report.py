@@ -9,14 +9,19 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.presentation.approximate_gamma import approximate_gamma_section
 from harness.presentation.checks import agreement_section, bias_section, missing_section, precision_section
 from harness.presentation.collect import RecordSet, collect, shown_path
 from harness.presentation.cost import cost_section
+from harness.presentation.failures import failures_section
 from harness.presentation.figures import DRAWERS, Figure, draw_figures
 from harness.presentation.markdown import document, figure
 from harness.presentation.overview import ESTIMAND, reference_section, run_section, verdict
 from harness.presentation.real_data import real_data_section
+from harness.presentation.relaxations import relaxations_section
 from harness.presentation.spread import families_section, losses_section, objectives_section, scope
+from harness.presentation.vae import vae_section
+from harness.presentation.why import why_section
 from harness.storage.files import write_atomically
 
 
@@ -45,9 +50,18 @@ def render(records: RecordSet, figures: dict[str, Figure], output: Path) -> str:
         figure_part(figures, "dimension", place),
         *run_section(records),
         *families_section(records),
+        *why_section(records),
+        *([figure_part(figures, "geometry", place)] if "geometry" in figures else []),
+        *failures_section(records),
+        *approximate_gamma_section(records),
+        *([figure_part(figures, "approximate_gamma", place)] if "approximate_gamma" in figures else []),
         *losses_section(records),
         *objectives_section(records),
+        *relaxations_section(records),
+        *([figure_part(figures, "relaxations", place)] if "relaxations" in figures else []),
         *real_data_section(records),
+        *vae_section(records),
+        *([figure_part(figures, "vae", place)] if "vae" in figures else []),
         "## Variance against the number of samples",
         figure_part(figures, "samples", place),
         *cost_section(records),

@@ -17,6 +17,7 @@ from harness.judgement.relative import (
     losses,
     ranges,
 )
+from harness.judgement.relaxations import tempered
 from harness.presentation.collect import RecordSet, nearest
 from harness.presentation.labels import BIASED_MARK, ORACLE_NOTE, cell_of
 from harness.presentation.markdown import folded, split_table, table
@@ -125,7 +126,7 @@ def objectives_section(records: RecordSet) -> list[str]:
     frame = records.frame
     synthetic = frame[frame["objective"] != "logistic_regression"]
     several = synthetic.groupby("q", sort=False)["f"].nunique()
-    rows = synthetic[synthetic["q"].isin(several[several > 1].index)]
+    rows = synthetic[synthetic["q"].isin(several[several > 1].index) & ~tempered(synthetic)]
     if rows.empty:
         return []
     samples = nearest(sorted(rows["samples"].unique()), 10)

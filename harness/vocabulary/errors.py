@@ -23,6 +23,10 @@ class NoExpectation(TruthRefused):
     """There is no gradient to estimate: ``E f`` does not exist, or is beyond the range of float64."""
 
 
+class NoFormula(TruthRefused):
+    """No formula gives it: not from the exact moments, and so not from those of a reference run either."""
+
+
 def choose(kind: str, name: str, valid: object) -> str:
     """One line for an unknown name: ``unknown objective 'cubic'; choose one of linear, quadratic``."""
     return f"unknown {kind} {name!r}; choose one of {', '.join(sorted(map(str, valid)))}"  # type: ignore[call-overload]

@@ -60,6 +60,9 @@ class Record:
     )
     expected_bias: str = column("what the estimator declares of this pair: none, or the reason for a bias", "")
     bias_squared: float = column("squared bias averaged over coordinates, less its own noise (can be negative)", NAN)
+    exact_bias_squared: float = column(
+        "exact value of the squared bias, where the estimator's own mean is known and not the gradient", NAN
+    )
     mean_squared_error: float = column("variance + bias_squared", NAN)
     variance: float = column("variance of ONE N-sample estimate, averaged over coordinates", NAN)
     variance_low: float = column("lower end of its 95 % interval", NAN)
@@ -73,6 +76,9 @@ class Record:
     relative_variance_high: float = column("upper end of its 95 % interval (paired over common blocks)", NAN)
     exact_relative_variance: float = column("ratio of the two exact variances, where both are known", NAN)
     relative_mean_squared_error: float = column("ratio of mean_squared_error against `reparameterized`", NAN)
+    cost_variance: float = column("variance of f(z) over draws of z: measured, for the problem", NAN)
+    score_variance: float = column("variance of ∇_θ log q(z; θ), averaged over coordinates: measured", NAN)
+    slope_variance: float = column("variance of ∇f(z), averaged over coordinates: measured; blank for discrete z", NAN)
     baseline: float = column("b, averaged over coordinates and data points, where there is one", NAN)
     evaluations: int = column("evaluations of f for one estimate", 0)
     pilot_evaluations: int = column("evaluations of f spent once beforehand", 0)

@@ -13,7 +13,19 @@ from typing import Literal
 from harness.vocabulary.cells import Problem, compact_json
 
 Purpose = Literal[
-    "baseline", "pilot", "measure", "warmup", "timing", "confirm", "reference", "resolution", "fit", "minibatch"
+    "baseline",
+    "pilot",
+    "measure",
+    "warmup",
+    "timing",
+    "confirm",
+    "reference",
+    "resolution",
+    "geometry",
+    "relaxation",
+    "fit",
+    "minibatch",
+    "noise",
 ]
 
 

@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
 from harness.mathematics.draws import Baselines, Draw
+from harness.mathematics.estimators import marsaglia_tsang as mt
 from harness.mathematics.estimators import score_function as sf
+from harness.mathematics.estimators.relaxations import RELAXABLE, gumbel_softmax, straight_through
 from harness.mathematics.estimators.reparameterized import reparameterized
 from harness.mathematics.families import Family
-from harness.mathematics.objectives import Objective, check_options
+from harness.mathematics.objectives import Objective, Separable, check_options, linear
 from harness.vocabulary.cells import EstimatorSpec
 from harness.vocabulary.errors import ConfigurationError, choose
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What requirements and biases are asked about: q, f and N."""
+    """What requirements and biases are asked about: q, f, N and the options of the estimator that asks."""
 
     family: Family
     objective: Objective
     samples: int
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 Question = Callable[[Setting], str | None]  # a reason, or None
@@ -60,6 +64,35 @@ def jumping_objective(setting: Setting) -> str | None:
     )
 
 
+def needs_gammas(setting: Setting) -> str | None:
+    """Requirement: q is made of Gammas of concentration ≥ 1."""
+    return mt.refusal(setting.family)
+
+
+def unaccepted_proposal(setting: Setting) -> str | None:
+    """Bias: every proposal is taken."""
+    return mt.bias(setting.family, setting.objective, setting.options["clamp"])
+
+
+def needs_relaxable(setting: Setting) -> str | None:
+    """Requirement: a discrete z that has a relaxation."""
+    if setting.family.target in RELAXABLE:
+        return None
+    return f"a relaxation needs a Bernoulli or categorical, got {setting.family.target.__name__}"
+
+
+def relaxed_draws(setting: Setting) -> str | None:
+    """Bias: f is differentiated at relaxed draws."""
+    return "the relaxed z has another law than the discrete one, and f another slope there"
+
+
+def slope_for_difference(setting: Setting) -> str | None:
+    """Bias: a slope is the difference between outcomes only where f is linear."""
+    if isinstance(setting.objective, Separable) and setting.objective.term is linear:
+        return None
+    return "the slope of f at an outcome stands in for the difference of f between outcomes"
+
+
 def no_warmup(options: Mapping[str, Any]) -> int:
     """Most methods need no earlier estimates."""
     return 0
@@ -71,7 +104,8 @@ class Method:
 
     ``needs_path``: the draw must carry a graph through z. ``baseline``: which pilot baseline it uses, or None; the
     mean and the optimal one are oracles (they know the problem from a pilot). ``warmup``: how many earlier estimates it
-    needs before the first that counts, given its options.
+    needs before the first that counts, given its options. ``needs_draw``: False if it draws z from a stream of its own
+    alone, and its clock need not pay for another.
     """
 
     surrogate: Callable[..., Tensor]
@@ -80,6 +114,7 @@ class Method:
     needs_path: bool = False
     baseline: str | None = None
     warmup: Callable[[Mapping[str, Any]], int] = no_warmup
+    needs_draw: bool = True
 
 
 ESTIMATORS: dict[str, Method] = {
@@ -99,6 +134,14 @@ ESTIMATORS: dict[str, Method] = {
     "reparameterized": Method(
         reparameterized, requires=(needs_reparameterizable,), biased_if=(jumping_objective,), needs_path=True
     ),
+    "gumbel_softmax": Method(gumbel_softmax, requires=(needs_relaxable,), biased_if=(relaxed_draws,)),
+    "straight_through": Method(straight_through, requires=(needs_relaxable,), biased_if=(slope_for_difference,)),
+    "reparameterized_marsaglia_tsang": Method(
+        mt.reparameterized_marsaglia_tsang,
+        requires=(needs_gammas,),
+        biased_if=(jumping_objective, unaccepted_proposal),
+        needs_draw=False,
+    ),
 }
 
 
@@ -117,6 +160,7 @@ class Estimator:
 
     def refusal(self, setting: Setting) -> str | None:
         """Why this method cannot be applied here, or None."""
+        setting = replace(setting, options=self.options)
         return next((reason for ask in self.method.requires if (reason := ask(setting))), None)
 
     def pilot_evaluations(self, samples: int, baselines: Baselines | None) -> int:
@@ -131,6 +175,7 @@ class Estimator:
 
     def expected_bias(self, setting: Setting) -> str:
         """``none``, or why the mean differs from the gradient."""
+        setting = replace(setting, options=self.options)
         return next((reason for ask in self.method.biased_if if (reason := ask(setting))), "none")
 
 
@@ -144,8 +189,22 @@ def make_estimator(spec: EstimatorSpec) -> Estimator:
     decay = spec.options.get("decay", 0.5)
     if not (isinstance(decay, float) and 0 < decay < 1):
         raise ConfigurationError(f"{spec.name}: decay={decay!r}; expected a number between 0 and 1")
+    if method.surrogate is gumbel_softmax:
+        check_relaxation(spec)
+    clamp = spec.options.get("clamp")
+    if spec.target in ESTIMATORS and not (clamp is None or (isinstance(clamp, float) and 0 < clamp < 1)):
+        raise ConfigurationError(f"{spec.name}: clamp={clamp!r}; expected null or a number between 0 and 1")
     defaults = {name: p.default for name, p in inspect.signature(method.surrogate).parameters.items() if name != "draw"}
     return Estimator(spec.name, spec.target, method, {**defaults, **spec.options})
+
+
+def check_relaxation(spec: EstimatorSpec) -> None:
+    """A temperature above 0 and a yes or no. Raises: ConfigurationError."""
+    temperature, hard = spec.options.get("temperature", 1.0), spec.options.get("hard", False)
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise ConfigurationError(f"{spec.name}: temperature={temperature!r}; expected a positive number")
+    if not isinstance(hard, bool):
+        raise ConfigurationError(f"{spec.name}: hard={hard!r}; expected true or false")
 
 
 def imported(target: str) -> Method:

@@ -17,10 +17,10 @@ from harness.mathematics.estimators import Estimator
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.mathematics.truth.bounded import Bounded, FloatArray
-from harness.mathematics.truth.estimators import VARIANCES, Case, natural_scale
+from harness.mathematics.truth.estimators import BIASED, METHODS, VARIANCES, Case, natural_scale
 from harness.mathematics.truth.moments import Moments
 from harness.mathematics.truth.problem import moments_of_problem
-from harness.vocabulary.errors import TruthRefused
+from harness.vocabulary.errors import NoFormula, TruthRefused
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,11 @@ REFERENCE_LIMITS = Limits(relative=0.25, scale=0.01)
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of one problem, exactly or by a labelled reference run."""
+    """What is known of one problem (q, f), exactly or by a labelled reference run."""
 
     moments: Moments
     limits: Limits = Limits()
+    problem: tuple[Family, Objective] | None = None
 
     def gradient(self, leaf: str) -> Exact:
         """``∇_leaf E f``: [D] or [D, K].
@@ -74,12 +75,29 @@ class Truth:
         Raises: TruthRefused for an estimator without a formula, or where the variance is not known well enough.
         """
         if estimator.target not in VARIANCES:
-            raise TruthRefused(f"no formula for the variance of {estimator.target}")
-        case = Case(self.moments, leaf, self.moments.leaves[leaf], samples, baselines, estimator.options)
+            raise NoFormula(f"no formula for the variance of {estimator.target}")
+        case = self.case(leaf, estimator, samples, baselines)
         with np.errstate(invalid="ignore"):
             variance = VARIANCES[estimator.target](case)
             scale = natural_scale(case, estimator.target).value
-        return accepted(variance, scale, self.moments.method, self.limits)
+        return accepted(variance, scale, METHODS.get(estimator.target, self.moments.method), self.limits)
+
+    def mean(self, leaf: str, estimator: Estimator) -> Exact | None:
+        """What an estimator estimates whose mean is not the gradient: [D] or [D, K]; None where its mean is no other.
+
+        Raises: TruthRefused where it is not known, or not well enough.
+        """
+        if estimator.target not in BIASED:
+            return None
+        case = self.case(leaf, estimator, 1, None)
+        scale = np.sqrt(natural_scale(case, estimator.target).value)
+        method = METHODS.get(estimator.target, self.moments.method)
+        return accepted(BIASED[estimator.target](case).mean, scale, method, self.limits)
+
+    def case(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Case:
+        """One leaf and one estimator of it."""
+        moments = self.moments.leaves[leaf]
+        return Case(self.moments, leaf, moments, samples, baselines, estimator.options, self.problem)
 
 
 def accepted(found: Bounded, scale: FloatArray, method: str, limits: Limits) -> Exact:
@@ -105,7 +123,7 @@ def truth_of(family: Family, objective: Objective) -> Truth:
     Raises: TruthRefused where no exact gradient is known, with the reason.
     """
     with torch.enable_grad():
-        truth = Truth(moments_of_problem(family, objective))
+        truth = Truth(moments_of_problem(family, objective), problem=(family, objective))
     for leaf in truth.moments.leaves:
         truth.gradient(leaf)
     return truth

@@ -14,14 +14,21 @@ from typing import Any
 import numpy as np
 
 from harness.mathematics.draws import Baselines
+from harness.mathematics.families import Family
+from harness.mathematics.objectives import Objective
 from harness.mathematics.truth.bounded import Bounded, FloatArray, nonnegative
+from harness.mathematics.truth.marsaglia_tsang import moments_of_proposal
 from harness.mathematics.truth.moments import LeafMoments, Moments
+from harness.mathematics.truth.relaxed import Estimate, Relaxation, relaxed_estimate
 from harness.vocabulary.errors import TruthRefused
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a variance is asked for: all moments, the leaf and its moments, N, pilot baselines and options."""
+    """What a variance is asked for: all moments, the leaf and its moments, N, pilot baselines and options.
+
+    ``problem``: q and f, for formulas that no moment of cost and score is enough for; None beside a reference run.
+    """
 
     moments: Moments
     name: str
@@ -29,6 +36,7 @@ class Case:
     samples: int
     baselines: Baselines | None
     options: Mapping[str, Any]
+    problem: tuple[Family, Objective] | None = None
 
 
 Formula = Callable[[Case], Bounded]
@@ -58,7 +66,8 @@ def score_function(case: Case) -> Bounded:
 
 def score_function_baseline(case: Case) -> Bounded:
     """``A(b)/N`` at the recorded b."""
-    return fixed_baseline(case, float(recorded(case).mean)) * (1 / case.samples)
+    mean = np.asarray(recorded(case).mean.detach().cpu().double().numpy())
+    return fixed_baseline(case, mean.reshape(case.moments.mean.value.shape)) * (1 / case.samples)
 
 
 def score_function_optimal_baseline(case: Case) -> Bounded:
@@ -97,6 +106,42 @@ def reparameterized(case: Case) -> Bounded:
     return case.leaf.path_variance * (1 / case.samples)
 
 
+def gumbel_softmax_itself(case: Case) -> Estimate:
+    """Its own mean and variance, N = 1."""
+    relaxation = Relaxation(float(case.options["temperature"]), bool(case.options["hard"]))
+    return relaxed_estimate(case.problem, case.name, relaxation)
+
+
+def straight_through_itself(case: Case) -> Estimate:
+    """Its own mean and variance, N = 1."""
+    return relaxed_estimate(case.problem, case.name, Relaxation())
+
+
+def marsaglia_tsang_itself(case: Case) -> Estimate:
+    """Its own mean and variance, N = 1."""
+    return Estimate(*moments_of_proposal(case.problem, case.name, case.options["clamp"]))
+
+
+#: target of an estimator whose mean is not the gradient → its own mean and variance, N = 1
+BIASED: dict[str, Callable[[Case], Estimate]] = {
+    "gumbel_softmax": gumbel_softmax_itself,
+    "straight_through": straight_through_itself,
+    "reparameterized_marsaglia_tsang": marsaglia_tsang_itself,
+}
+
+
+#: target of an estimator → how its variance is computed, where that is not how the moments are
+METHODS: dict[str, str] = {
+    "gumbel_softmax": "quadrature over the noise",
+    "reparameterized_marsaglia_tsang": "quadrature over the noise",
+}
+
+
+def of_one_estimate(target: str) -> Formula:
+    """``Var ĝ/N`` of an estimator whose mean is not the gradient."""
+    return lambda case: BIASED[target](case).variance * (1 / case.samples)
+
+
 #: target of an estimator → its variance
 VARIANCES: dict[str, Formula] = {
     "score_function": score_function,
@@ -105,6 +150,7 @@ VARIANCES: dict[str, Formula] = {
     "score_function_optimal_baseline": score_function_optimal_baseline,
     "score_function_moving_average": score_function_moving_average,
     "reparameterized": reparameterized,
+    **{target: of_one_estimate(target) for target in BIASED},
 }
 
 
@@ -116,5 +162,8 @@ def natural_scale(case: Case, target: str) -> Bounded:
     leaf, moments = case.leaf, case.moments
     if target == "reparameterized" and leaf.path_mean is not None and leaf.path_variance is not None:
         return (leaf.path_mean.square() + leaf.path_variance) * (1 / case.samples)
+    if target in BIASED:
+        own = BIASED[target](case)
+        return (own.mean.square() + own.variance) * (1 / case.samples)
     spread = moments.variance + moments.mean.square() * 1e-8
     return (leaf.ccss + spread * leaf.ss) * (1 / case.samples)

@@ -43,7 +43,10 @@ class LeafMoments:
 
 @dataclass(frozen=True)
 class Moments:
-    """Of a unit or of a whole problem. ``mean``, ``variance``: of f. ``moving``: the support depends on θ."""
+    """Of a unit or of a whole problem. ``mean``, ``variance``: of f, by data point if there are any, [*B, 1(, 1)].
+
+    ``moving``: the support depends on θ.
+    """
 
     mean: Bounded
     variance: Bounded

@@ -25,6 +25,8 @@ def moments_of_problem(family: Family, objective: Objective) -> Moments:
 
     Raises: TruthRefused with the reason.
     """
+    if family.batch_shape:
+        raise TruthRefused("every data point has a q of its own; a reference run is needed")
     units = partition(family, objective)
     if units is not None:
         return combined(units)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from harness.mathematics.draws import Draw, seed_generator
+from harness.mathematics.draws import Draw, along, seed_generator
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.mathematics.pilot import scores
@@ -30,8 +31,9 @@ Sums = dict[str, FloatArray]
 
 
 def reference_draws(family: Family) -> int:
-    """Draws of a reference run: between 2¹⁴ and 2¹⁷, about 2²² coordinates."""
-    return min(2**17, max(2**14, 2**22 // family.coordinates))
+    """Draws of a reference run: 2¹⁴ to 2¹⁷, about 2²² coordinates; with data points 2¹⁴ to 2¹⁶, about 2²⁵."""
+    most, wanted = (2**16, 2**25) if family.batch_shape else (2**17, 2**22)
+    return min(most, max(2**14, wanted // family.coordinates))
 
 
 def reference_moments(family: Family, objective: Objective, key: str) -> Moments:
@@ -58,13 +60,20 @@ def sums_of(family: Family, objective: Objective, size: int, origin: float | Non
     draw = Draw(family, objective, 1, theta, differentiable=family.has_rsample)
     cost = draw.cost[0]
     start = float(cost.mean()) if origin is None else origin
-    f = (cost - start).numpy()[:, None]
+    f = beside(cost - start, theta).numpy()
     s = np.concatenate([score.flatten(1).numpy() for score in scores(draw).values()], axis=1)
     p = paths(draw, s.shape[1])
     of_score = {"s": s, "fs": f * s, "ss": s**2, "fss": f * s**2, "ffs": f**2 * s, "ffss": (f * s) ** 2}
     columns = {"f": f, "ff": f**2, **of_score, "p": p, "pp": p**2}
     means = {name: column.mean(0) for name, column in columns.items()}
     return {**means, "origin": np.asarray(start)}
+
+
+def beside(values: Tensor, theta: Mapping[str, Tensor]) -> Tensor:
+    """A number per estimate, [R] → [R, 1]; or one per data point, put beside its scalars of θ, [R, *B] → [R, P]."""
+    if values.ndim == 1:
+        return values[:, None]
+    return torch.cat([along(values, leaf.ndim).expand_as(leaf).flatten(1) for leaf in theta.values()], 1)
 
 
 def paths(draw: Draw, width: int) -> FloatArray:
@@ -132,8 +141,17 @@ def assembled(family: Family, objective: Objective, stacked: Sums, origin: Float
             leaves[leaf.name] = LeafMoments(**own, path_reason=reason)
         else:
             leaves[leaf.name] = LeafMoments(**own)
-    mean = found["mean"][0] + float(origin)
-    return Moments(mean, found["variance"][0], leaves, label, moving)
+    mean, variance = (of_data_points(found[name], family) for name in ("mean", "variance"))
+    return Moments(mean + float(origin), variance, leaves, label, moving)
+
+
+def of_data_points(found: Bounded, family: Family) -> Bounded:
+    """What stands beside every scalar of θ, once for each data point [*B, 1(, 1)]; a single number without any."""
+    if not family.batch_shape:
+        return found[0]
+    leaf, batch = family.leaves[0].value, family.batch_shape
+    shape = (*batch, *[1] * (leaf.ndim - len(batch)))
+    return Bounded(*(x[: leaf.numel()].reshape(*batch, -1)[..., 0].reshape(shape) for x in (found.value, found.error)))
 
 
 def as_plain(moments: Moments) -> dict[str, Any]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.presentation.collect import RecordSet
+from harness.presentation.figures.approximate_gamma import approximate_gamma_figure
 from harness.presentation.figures.dimension import dimension_figure
+from harness.presentation.figures.geometry import geometry_figure
+from harness.presentation.figures.relaxations import relaxations_figure
 from harness.presentation.figures.samples import samples_figure
 from harness.presentation.figures.style import Drawing, Figure, save
+from harness.presentation.figures.vae import vae_figure
 from harness.presentation.figures.work import work_figure
 from harness.vocabulary.errors import StorageError
 
@@ -17,6 +21,10 @@ __all__ = ["DRAWERS", "Drawing", "Figure", "draw_figures"]
 DRAWERS = {
     "dimension": (dimension_figure, "relative variances at two dimensions or more"),
     "samples": (samples_figure, "variances at two values of N or more"),
+    "geometry": (geometry_figure, "a normal distribution with a smooth objective"),
+    "relaxations": (relaxations_figure, "a relaxation at two temperatures or more"),
+    "approximate_gamma": (approximate_gamma_figure, "a gamma's unaccepted proposal at two concentrations or more"),
+    "vae": (vae_figure, "an autoencoder with its loss curve"),
     "work": (work_figure, "timed rows with a positive variance"),
 }
 

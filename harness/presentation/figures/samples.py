@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.judgement.relative import ONE_OVER_N
+from harness.judgement.relaxations import tempered
 from harness.presentation.collect import RecordSet, nearest
 from harness.presentation.figures.style import (
     GREY,
@@ -46,7 +47,7 @@ def samples_figure(records: RecordSet) -> Drawing | None:
     columns = min(COLUMNS, len(problems))
     lines = math.ceil(len(problems) / columns)
     with styled():
-        canvas = new_canvas(max(6.0, 2.2 * columns), 1.9 * lines + 1.3)
+        canvas = new_canvas(max(9.0, 2.2 * columns), max(3.8, 1.9 * lines + 1.3))
         grid = canvas.subplots(lines, columns, sharex=True, squeeze=False)
         for axes, problem in zip(grid.flat, problems, strict=False):
             panel(axes, rows[(rows["q"] == problem[0]) & (rows["f"] == problem[1])], unknown(rows["estimator"]))
@@ -74,7 +75,7 @@ def named(line: Line2D) -> bool:
 def chosen(frame: pd.DataFrame) -> pd.DataFrame:
     """Positive variances of the main objective, first parameter, one D per family, estimators with two N or more."""
     largest = frame.groupby(["q", "f", "dimension", "samples", "parameter"])["variance"].transform("max")
-    frame = frame[frame["variance"].gt(ROUNDING * largest) & np.isfinite(frame["variance"])]
+    frame = frame[frame["variance"].gt(ROUNDING * largest) & np.isfinite(frame["variance"]) & ~tempered(frame)]
     if frame.empty:
         return frame
     rows = first_parameters(frame[frame["objective"] == main_objective(frame)])

@@ -1,0 +1,56 @@
+"""What the two estimators' variances are made of: the spread of f, of the score, and of the slope of f, per problem.
+
+A score-function estimate is a product of cost and score, a pathwise one follows the slope of f: the variance of the
+first grows with Var f and Var ∇ log q, that of the second with Var ∇f.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from harness.measurement.sampling import Situation
+
+#: Coordinates drawn to look at; a constant, so that the numbers are the same everywhere.
+COORDINATES = 2**17
+MINIMUM_DRAWS = 2**12
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Variances over draws of z: of f, and, averaged over coordinates, of one leaf's score and of ∇f (NaN: none)."""
+
+    cost_variance: float = math.nan
+    score_variance: float = math.nan
+    slope_variance: float = math.nan
+
+
+def geometry_of(situation: Situation) -> dict[str, Geometry]:
+    """By leaf, from draws of their own. Whatever cannot be computed here fails in the measurement, with its reason."""
+    rows = max(MINIMUM_DRAWS, COORDINATES // situation.family.coordinates)
+    try:
+        draw = replace(situation, samples=1).draw("geometry", 0, rows, differentiable=False)
+        cost, slope = spread(draw.cost), slope_variance(situation, draw.z)
+        return {name: Geometry(cost, spread(score), slope) for name, score in draw.scores.items()}
+    except Exception:
+        return {leaf.name: Geometry() for leaf in situation.family.leaves}
+
+
+def slope_variance(situation: Situation, z: Tensor) -> float:
+    """Of ∇f(z), averaged over coordinates; NaN where z is discrete, 0 where f changes by jumps alone."""
+    if not situation.family.has_rsample:
+        return math.nan
+    leaf = z.detach().requires_grad_()
+    cost = situation.objective(leaf)
+    if not cost.requires_grad:
+        return 0.0
+    return spread(torch.autograd.grad(cost.sum(), leaf)[0])
+
+
+def spread(values: Tensor) -> float:
+    """Variance over rows, averaged over whatever else there is: [1, R, …] → a number, in float64."""
+    wide = values.detach()[0].cpu().double()
+    return float(wide.var(0).mean())

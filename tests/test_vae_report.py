@@ -1,0 +1,69 @@
+"""The report on the autoencoder: the answer in numbers, and the loss curve that its training left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness.judgement.vae import CLAIMED, side
+from harness.presentation.report import write_report
+from harness.vocabulary.records import Record
+from tests.synthetic_records import record, save
+
+CURVE = "step,negative_elbo,reconstruction,divergence\n30,36.5,35.2,1.3\n60,24,20.5,3.5\n"
+RATIOS = {"score_function": 2000.0, "score_function_baseline": 7.0, "reparameterized": 1.0}
+
+
+def rows(stage: str, latent: int, factor: float = 1.0) -> list[Record]:
+    options = json.dumps({"checkpoint": f"vae-digits-{latent}-abc", "data": "digits", "kl": None, "stage": stage})
+    return [
+        record(
+            distribution=f"vae_{stage}_{latent}", objective="vae", dimension=latent, estimator=name,
+            objective_parameters=options, variance=ratio, seconds=1e-4 * ratio, relative_variance=ratio * factor,
+            relative_variance_low=0.99 * ratio * factor, relative_variance_high=1.01 * ratio * factor,
+        )
+        for name, ratio in RATIOS.items()
+    ]  # fmt: skip
+
+
+def report(folder: Path, records: list[Record]) -> str:
+    save(folder / "results" / "vae", records)
+    return write_report([folder / "results" / "vae"], folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_claims_are_answered_in_numbers(tmp_path: Path) -> None:
+    text = report(tmp_path, [*rows("end", 8), *rows("start", 20, 10), *rows("start", 2, 0.2), *rows("middle", 2, 5.03)])
+    part = text.split("## A variational autoencoder")[1].split("\n## ")[0]
+    assert "score_function: 400 to 20000 times the variance of reparameterization" in part
+    assert "of the claimed 1000–10000 × below in 1, inside in 1, above in 1, at an edge in 1 of 4 rows." in part
+    assert "score_function_baseline°: 1.4 to 70 times" in part
+    lines = [line for line in part.splitlines() if line.startswith(("| start", "| middle", "| end"))]
+    assert lines == [
+        "| start | 2 | ∇loc | 400 [396, 404] below | 1.4 [1.39, 1.41] below |",
+        "| start | 20 | ∇loc | 20000 [19800, 20200] above | 70 [69.3, 70.7] inside |",
+        "| middle | 2 | ∇loc | 10060 [9959, 10161] at an edge | 35.2 [34.9, 35.6] inside |",
+        "| end | 8 | ∇loc | 2000 [1980, 2020] inside | 7 [6.93, 7.07] below |",
+    ]
+    assert "Loss curves" not in text
+
+
+def test_the_loss_curve_is_drawn_from_its_csv(tmp_path: Path) -> None:
+    inputs = tmp_path / "results" / "inputs"
+    inputs.mkdir(parents=True)
+    (inputs / "vae-digits-8-abc.csv").write_text(CURVE)
+    (inputs / "vae-digits-2-abc.csv").write_text("nonsense")
+    text = report(tmp_path, [*rows("start", 8), *rows("end", 8), *rows("end", 2)])
+    assert "Loss curves of 1 autoencoder, ending at 24.0 nats an image" in text
+    data = (tmp_path / "figures" / "report" / "vae.csv").read_text().splitlines()
+    assert data[0] == "step,negative_elbo,reconstruction,divergence,model"
+    assert data[1:] == ['30,36.5,35.2,1.3,"digits, 8 latents"', '60,24.0,20.5,3.5,"digits, 8 latents"']
+
+
+def test_no_section_without_the_model(tmp_path: Path) -> None:
+    assert "autoencoder" not in report(
+        tmp_path, [record(estimator=name, variance=ratio, seconds=ratio) for name, ratio in RATIOS.items()]
+    )
+
+
+def test_an_unknown_ratio_is_on_no_side() -> None:
+    assert side(float("nan"), float("nan"), CLAIMED["score_function"]) == ""
