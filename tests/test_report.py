@@ -221,3 +221,10 @@ def test_variants_of_a_problem_are_told_apart(tmp_path: Path) -> None:
     assert "normal(scale=1) × quadratic" in text
     assert "normal(scale=2) × quadratic" in text
     assert "score_function_moving_average(decay=0.99)" in text
+
+
+def test_a_gradient_that_cancels_to_rounding_is_no_yardstick(tmp_path: Path) -> None:
+    """Categories' gradients sum to zero: 10⁻¹⁷ of it is left, and a bias is not 10¹⁵ times that."""
+    rows = [record(seed=n, exact_gradient=g) for n, g in enumerate([1e-17, 1e-17, 1.1])]
+    text = rendered(tmp_path, rows)
+    assert "| score_function | 3 | 0 | 0 | 0 | 0.0309 |" in section(text, "Bias")

@@ -13,6 +13,8 @@ from harness.presentation.labels import exact_number, full_cell, method_order
 from harness.presentation.markdown import folded, table
 from harness.presentation.numbers import UNKNOWN, interval, number, percent, plural, verb, with_error
 
+#: A gradient that is no more than this beside the spread of its estimates is zero but for rounding.
+ROUNDING = 1e-9
 MOST_LISTED = 20
 
 
@@ -53,7 +55,8 @@ def surprises(frame: pd.DataFrame) -> list[str]:
 def counts(frame: pd.DataFrame) -> str:
     """Per estimator: rows by verdict, and the smallest bias that a typical row would have caught."""
     sensitivity = standardized_sensitivity(frame)
-    relative = (frame["detectable_bias"] / frame["exact_gradient"].abs()).where(frame["exact_gradient"] != 0)
+    size = frame["exact_gradient"].abs()  # 0 by symmetry where coordinates cancel, up to rounding
+    relative = (frame["detectable_bias"] / size).where(size > ROUNDING * frame["variance"] ** 0.5)
     tested = frame["p_adjusted"].notna()
     rows = []
     for method in method_order(frame):

@@ -81,6 +81,9 @@ def pareto(rows: pd.DataFrame) -> list[bool]:
 def draw(axes: Axes, rows: pd.DataFrame) -> None:
     """Lines of equal work, one line per estimator through its N, circles on the Pareto front."""
     log_axes(axes)
+    for values, limit in ((1e6 * rows["seconds"], axes.set_xlim), (rows["variance"], axes.set_ylim)):
+        if values.min() == values.max():  # nothing to scale the axis by
+            limit(values.min() / 3, values.max() * 3)
     others = unknown(rows["estimator"])
     methods = method_order(rows)
     for method in methods:
