@@ -93,10 +93,13 @@ class Family:
 
     def build(self, theta: Theta, *, validate: bool = False) -> Distribution:
         """The ``torch.distributions`` object at θ."""
+        return cast(Callable[..., Distribution], self.target)(**self.parameters_at(theta), validate_args=validate)
+
+    def parameters_at(self, theta: Theta) -> dict[str, Tensor]:
+        """The class's own parameters at θ, constants included."""
         example = theta[self.leaves[0].name]
-        parameters = {leaf.parameter: leaf.transform(theta[leaf.name]) for leaf in self.leaves}
         constants = {name: value.to(example) for name, value in self.constants.items()}
-        return cast(Callable[..., Distribution], self.target)(**parameters, **constants, validate_args=validate)
+        return {leaf.parameter: leaf.transform(theta[leaf.name]) for leaf in self.leaves} | constants
 
     def sample(self, theta: Theta, samples: int, q: Distribution | None = None) -> Tensor:
         """N draws of z per row, differentiable where the class is: [N, R, *B, D] or [N, R, *B, D, K].

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from harness.mathematics.pilot import wide
 from harness.measurement.sampling import Situation
 
 #: Coordinates drawn to look at; a constant, so that the numbers are the same everywhere.
@@ -52,5 +53,4 @@ def slope_variance(situation: Situation, z: Tensor) -> float:
 
 def spread(values: Tensor) -> float:
     """Variance over rows, averaged over whatever else there is: [1, R, …] → a number, in float64."""
-    wide = values.detach()[0].cpu().double()
-    return float(wide.var(0).mean())
+    return float(wide(values.detach()[0]).var(0).mean())

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -50,6 +51,12 @@ class Prepared:
     device: str
     dtype: torch.dtype
     key: str
+
+    @cached_property
+    def geometry(self) -> dict[str, Geometry]:
+        """What its variances are made of: the same for every N."""
+        built = Rows(self.family, self.dtype, self.device)
+        return geometry_of(Situation(self.family, self.objective, 1, self.dtype, self.device, self.key, None, built))
 
     @property
     def parameters(self) -> list[str]:
@@ -154,7 +161,6 @@ def measure_group(
     sampler = Sampler(situation, "measure", plan.rows)
     sampler.extend(estimators, plan.blocks, deadline, MINIMUM_BLOCKS)
     failures = {**plan.failures, **sampler.failures}
-    geometry = geometry_of(situation)
     doubts = unresolved(situation, {a: e for a, e in estimators.items() if a not in failures})
     for address, estimator in estimators.items():
         cell = group[address]
@@ -165,9 +171,7 @@ def measure_group(
         cut = sampler.count(address) < plan.blocks[address] or plan.out_of_time
         doubt = doubts.get(address, "")
         try:
-            result = finished(
-                address, cell, estimator, problem, situation, blocks, geometry, cut=cut, plan=plan, doubt=doubt
-            )
+            result = finished(address, cell, estimator, problem, situation, blocks, cut=cut, plan=plan, doubt=doubt)
         except Exception:
             result = failed(address, cell, problem, traceback.format_exc())
         yield result
@@ -197,7 +201,6 @@ def finished(
     problem: Prepared,
     situation: Situation,
     blocks: dict[str, Blocks],
-    geometry: dict[str, Geometry],
     *,
     cut: bool,
     plan: Plan,
@@ -216,5 +219,5 @@ def finished(
             record = replace(record, status="imprecise", reason=f"clock: budget_seconds={seconds:g} was over")
         if doubt and record.status in ("ok", "imprecise") and (record.variance or record.status != "ok"):
             record = replace(without_bias(record), status="imprecise", reason=doubt)
-        records.append(replace(record, **asdict(geometry.get(leaf, Geometry()))))
+        records.append(replace(record, **asdict(problem.geometry.get(leaf, Geometry()))))
     return CellResult(address, tuple(records), plan.rows, variances(blocks), final=not cut)

@@ -62,15 +62,13 @@ def influences(values: Array) -> Array:
 
 
 def log_interval(value: float, parts: Array, curvature: float, blocks: int) -> Interval:
-    """``[v·exp(−(t + δ₋)·SE), v·exp((t + δ₊)·SE)]`` with t on B − 1 degrees of freedom; [0, 0] for a value of 0.
+    """``[v·exp(−(t + δ₋)·SE), v·exp((t + δ₊)·SE)]`` with t on B − 1 degrees of freedom, for a positive value.
 
     ``SE² = n/(n−1) Σ a²`` with a the blocks' influences ``parts``. ``δ± = 1.5·max(0, ±[γ (2t²+1)/6 − κ t²/(2·SE)])``:
     γ = ``Σa³/(Σa²)^{3/2}`` is the skewness of the mean, and the second term what the log scale corrects by itself,
     with κ its ``curvature``: SE² of a numerator less SE² of a denominator.
     Source: Johnson (1978); Hall (1992), ch. 3 (skewness-corrected t-intervals).
     """
-    if value == 0:
-        return Interval(0.0, 0.0, 0.0)
     square = float(np.square(parts).sum())
     error = math.sqrt(square * len(parts) / (len(parts) - 1))
     t, shift = t_quantile(blocks), 0.0
@@ -82,7 +80,7 @@ def log_interval(value: float, parts: Array, curvature: float, blocks: int) -> I
 
 
 def variance_interval(blocks: Blocks) -> Interval:
-    """The mean of the block variances and its interval."""
+    """The mean of the block variances and its interval; [0, 0] for a mean of 0."""
     value = float(blocks.variance.mean())
     if value == 0:
         return Interval(0.0, 0.0, 0.0)

@@ -76,7 +76,7 @@ def transformed(draw: Draw, clamp: float | None) -> Tensor:
     family, example = draw.family, draw.theta[draw.family.leaves[0].name]
     count, function = TRANSFORMATIONS[family.target]
     noise = normal_noise((count, draw.samples, *example.shape), example, draw.seed)
-    return function(noise, parameters(family, draw.theta), clamp)
+    return function(noise, family.parameters_at(draw.theta), clamp)
 
 
 def normal_noise(shape: tuple[int, ...], like: Tensor, seed: int) -> Tensor:
@@ -89,16 +89,9 @@ def normal_noise(shape: tuple[int, ...], like: Tensor, seed: int) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=dtype, device=like.device).to(like.dtype)
 
 
-def parameters(family: Family, theta: Parameters) -> dict[str, Tensor]:
-    """The class's own parameters at θ, constants included."""
-    example = theta[family.leaves[0].name]
-    constants = {name: value.to(example) for name, value in family.constants.items()}
-    return constants | {leaf.parameter: leaf.transform(theta[leaf.name]) for leaf in family.leaves}
-
-
 def concentrations(family: Family) -> Tensor:
     """All concentrations of q, flat, in float64."""
-    own = parameters(family, family.rows(1, torch.float64, grad=False))
+    own = family.parameters_at(family.rows(1, torch.float64, grad=False))
     return torch.cat([value.flatten() for name, value in own.items() if name.startswith("concentration")])
 
 

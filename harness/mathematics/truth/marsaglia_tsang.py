@@ -62,7 +62,7 @@ class Line:
         family = self.unit.family()
         theta = family.rows(len(noise), torch.float64)
         points = torch.from_numpy(noise).reshape(1, -1, 1)
-        cost = self.unit.cost(mt.gammas(points, mt.parameters(family, theta), self.clamp).reshape(-1))
+        cost = self.unit.cost(mt.gammas(points, family.parameters_at(theta), self.clamp).reshape(-1))
         columns = [cost.detach(), *gradients(cost, list(theta.values()))]
         values: FloatArray = torch.stack(columns, 1).numpy()
         undefined = np.isnan(values).any(1)
@@ -121,7 +121,8 @@ def density(noise: FloatArray) -> FloatArray:
 
 def panel_edges(line: Line) -> FloatArray:
     """Steps of ½, and graded towards where v = 0, where it is clamped, and where z = k."""
-    q = mt.parameters(line.unit.family(), line.unit.family().rows(1, torch.float64, grad=False))
+    family = line.unit.family()
+    q = family.parameters_at(family.rows(1, torch.float64, grad=False))
     size = float(((q["concentration"] - 1 / 3) / q["rate"]).reshape(-1)[0])
     special = [0.0, line.clamp or 0.0, *(float(np.cbrt(k / size)) for k in line.unit.k)]
     v = np.concatenate([[s, *(s + GRADES), *(s - GRADES)] for s in special])
