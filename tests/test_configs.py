@@ -11,12 +11,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from harness.entry.configuration import job_from
-from harness.entry.schema import config_folder, devices_present, ladder, register
+from harness.entry.schema import devices_present, ladder, register
 from harness.mathematics.estimators import ESTIMATORS
 from harness.mathematics.families import make_family
 from harness.mathematics.objectives import MODELS, TERMS, make_objective
 from harness.mathematics.truth import truth_of
 from harness.measurement.runner import check_job
+from harness.storage.shipped import config_folder
 from harness.vocabulary.cells import Job
 from harness.vocabulary.errors import TruthRefused
 

@@ -15,7 +15,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn.functional import linear
 
 from harness.entry.configuration import job_from
-from harness.entry.schema import config_folder, register
+from harness.entry.schema import register
 from harness.inputs.checkpoints import Snapshot, snapshot_of
 from harness.inputs.vae import decode, encode
 from harness.mathematics.draws import Draw
@@ -25,6 +25,7 @@ from harness.mathematics.gradients import block_gradients
 from harness.mathematics.objectives import make_objective
 from harness.measurement.results import shortened
 from harness.measurement.runner import check_job, measure
+from harness.storage.shipped import config_folder
 from harness.vocabulary.cells import DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Policy, Problem, digest
 from harness.vocabulary.errors import ConfigurationError
 from harness.vocabulary.records import Record

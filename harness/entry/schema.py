@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
@@ -72,10 +71,3 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=HarnessConfig)
     OmegaConf.register_new_resolver("harness.ladder", ladder, replace=True)
     OmegaConf.register_new_resolver("harness.devices", devices_present, replace=True)
-
-
-def config_folder() -> Path:
-    """The folder ``conf``: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
