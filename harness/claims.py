@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
         "folders", nargs="*", type=Path, metavar="FOLDER", help="run folders (default: every one in results/)"
     )
     made.add_argument("--claims", type=Path, metavar="FOLDER", help="claims of your own, as YAML like conf/claims")
+    made.add_argument("--output", type=Path, metavar="FILE", help="write the verdicts as markdown too")
     return made
 
 
@@ -34,12 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or OK)
     try:
         from harness.judgement.claims import claims_from, judge
-        from harness.presentation.claims import plain
+        from harness.presentation.claims import claims_document, plain
         from harness.presentation.collect import collect
+        from harness.storage.files import write_atomically
         from harness.storage.shipped import claim_files
 
         claims = claims_from(claim_files(options.claims))
-        found = judge(claims, collect(options.folders or stored_runs()).frame)
+        records = collect(options.folders or stored_runs())
+        found = judge(claims, records.frame)
+        if options.output is not None:
+            write_atomically(options.output, claims_document(found, records))
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         return USAGE

@@ -43,7 +43,7 @@ def passing_and_failing(claim: Claim) -> tuple[list[Record], list[Record]]:
     """The two record sets of one claim."""
     where, promise = dict(claim.records), claim.promise
     match promise:
-        case Band("samples_needed", low, high):
+        case Band("needed", low, high):
             return tuple([matched(where, value) for value in (math.sqrt(low * high), 3 * high)])  # type: ignore[return-value]
         case Band(quantity, low, high):
             inside = math.sqrt(low * high) if low else high / 2

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from harness.judgement.evidence import Evidence
-from harness.judgement.matching import samples_needed
+from harness.judgement.needed import samples_needed
 from harness.judgement.promises import Band, Biased, Correlation, Order, Promise, Slope, Status, Unbiased, Values
 from harness.judgement.selection import Conditions, select, unknown_columns
 from harness.vocabulary.errors import ConfigurationError, choose
@@ -73,8 +73,15 @@ class Judged:
 
 def judge(claims: list[Claim], frame: pd.DataFrame) -> list[Judged]:
     """All claims over one table of records with bias verdicts (``bias_verdicts``)."""
-    tables = {"records": frame, "samples_needed": samples_needed(frame)}
+    tables = {"records": frame, "samples_needed": with_samples_needed(frame)}
     return [judged(claim, tables[claim.table]) for claim in claims]
+
+
+def with_samples_needed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The records that name an answer of ``samples_needed``, with its columns; flagged where it is not trusted."""
+    found = samples_needed(frame)
+    named: pd.DataFrame = frame.loc[found.index].assign(tail_flag=~found["trusted"].astype(bool))
+    return named.join(found)
 
 
 def judged(claim: Claim, frame: pd.DataFrame) -> Judged:

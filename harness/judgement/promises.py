@@ -43,7 +43,8 @@ class Band:
 
     def evidence(self, frame: pd.DataFrame) -> list[Evidence]:
         """Inside, outside, or across an end (a row whose interval is not trusted: undecided)."""
-        return [self.of_row(index, row) for index, row in frame.iterrows() if math.isfinite(row[self.quantity])]
+        known = frame[self.quantity].notna() | frame.get(f"{self.quantity}_low", frame[self.quantity]).notna()
+        return [self.of_row(index, row) for index, row in frame[known].iterrows()]
 
     def of_row(self, index: Any, row: pd.Series) -> Evidence:
         """One row; a quantity without interval is taken as exact."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from harness.judgement.claims import VERDICTS, Judged, claims_from, judge
 from harness.judgement.promises import Band, Biased, Correlation, Order, Promise, Slope, Status, Unbiased, Values
 from harness.presentation.collect import RecordSet
-from harness.presentation.markdown import table
+from harness.presentation.markdown import document, table
 from harness.presentation.numbers import UNKNOWN, interval, number, plural
 from harness.storage.shipped import claim_files
 
@@ -30,6 +30,14 @@ def claims_section(found: Sequence[Judged]) -> list[str]:
         headers = ["claim", "regime", "promised", "measured", "verdict", "where it holds"]
         parts += [f"### {source}", table(headers, rows, left=6), *unmeasured(mine)]
     return parts
+
+
+def claims_document(found: Sequence[Judged], records: RecordSet) -> str:
+    """A page of its own: the claims, and the commands whose records they were judged by."""
+    commands = [str(s.manifest["command"]) for s in records.sources if s.manifest.get("command")]
+    folders = " ".join(source.path for source in records.sources)
+    block = "\n".join(["```sh", *commands, f"python -m harness.claims {folders}", "```"])
+    return document(["# Claims and what the records say to them", *claims_section(found)[1:], "## Commands", block])
 
 
 def unmeasured(found: Sequence[Judged]) -> list[str]:
