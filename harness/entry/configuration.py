@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from harness.entry.schema import DEFAULT_VARIANT
 from harness.vocabulary.cells import (
     DEVICES,
     DTYPES,
@@ -50,8 +51,9 @@ def check_scalars(cfg: DictConfig) -> None:
     """All that does not depend on a sweep's axes, before the first job starts. Raises: ConfigurationError."""
     plain = {str(key): value for key, value in cfg.items() if key not in ("hydra", "distribution", "objective")}
     policy_from(plain)
-    samples_from(OmegaConf.to_container(cfg.samples) if OmegaConf.is_config(cfg.samples) else cfg.samples)
-    estimators_from(OmegaConf.to_container(cfg.estimators, resolve=True))  # type: ignore[arg-type]
+    samples = samples_from(OmegaConf.to_container(cfg.samples) if OmegaConf.is_config(cfg.samples) else cfg.samples)
+    specs = estimators_from(OmegaConf.to_container(cfg.estimators, resolve=True))  # type: ignore[arg-type]
+    match_from(cfg.match, [spec.name for spec in specs], samples)
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def distribution_from(plain: dict[str, Any], objective: ObjectiveSpec, inputs: P
     for key in ("name", "target"):
         if plain[key] == "???":
             raise ConfigurationError(f"distribution.{key} is missing; give a name and a target class")
-    parameters, name = dict(plain["parameters"]), plain["name"]
+    parameters, name = varied(plain), plain["name"]
     if plain["fitted"] == "vae":
         if objective.target != "vae":
             raise ConfigurationError("distribution=vae is the posterior of a model: it goes with objective=vae")
@@ -76,6 +78,27 @@ def distribution_from(plain: dict[str, Any], objective: ObjectiveSpec, inputs: P
 
         parameters = {**fitted_posterior(plain["fitted"], inputs), **parameters}
     return DistributionSpec(name, plain["target"], parameters, plain["constants"], plain["categories"])
+
+
+def varied(plain: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of the chosen variant. Raises: ConfigurationError for an unknown variant or parameter."""
+    parameters, variant, variants = plain["parameters"], plain["variant"], plain["variants"]
+    if variant == DEFAULT_VARIANT:
+        return dict(parameters)
+    if variant not in variants:
+        raise ConfigurationError(choose(f"variant of {plain['name']}", variant, {DEFAULT_VARIANT, *variants}))
+    changed = variants[variant]
+    if not isinstance(changed, dict):
+        raise ConfigurationError(
+            f"distribution.variants.{variant}: expected parameters with their values, got {changed!r}"
+        )
+    unknown = [name for name in changed if name not in parameters]
+    if unknown:
+        raise ConfigurationError(
+            f"distribution.variants.{variant}: {plain['name']} has no parameter {unknown[0]!r}; "
+            f"choose one of {', '.join(parameters)}"
+        )
+    return {**parameters, **changed}
 
 
 def objective_from(plain: dict[str, Any], inputs: Path) -> ObjectiveSpec:
@@ -111,6 +134,21 @@ def estimators_from(plain: dict[str, Any]) -> tuple[EstimatorSpec, ...]:
         specs.append(EstimatorSpec(name, entry["target"], options))
         make_estimator(specs[-1])
     return tuple(specs)
+
+
+def match_from(names: Sequence[str] | None, job_estimators: Sequence[str], samples: Sequence[int]) -> tuple[str, ...]:
+    """The estimators whose N is searched. Raises: ConfigurationError where one is not measured, or its yardstick."""
+    from harness.measurement.ratios import REFERENCE
+
+    others = [name for name in job_estimators if name != REFERENCE]
+    for name in names or ():
+        if name not in others:
+            raise ConfigurationError(choose("estimator to match", name, others))
+    if names and (REFERENCE not in job_estimators or 1 not in samples):
+        raise ConfigurationError(
+            f"match: what is met is the variance of {REFERENCE} at N = 1; add it to estimator, and 1 to samples"
+        )
+    return tuple(dict.fromkeys(names or ()))
 
 
 def positive_integer(name: str, value: object) -> int:

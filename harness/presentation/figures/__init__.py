@@ -8,6 +8,7 @@ from harness.presentation.collect import RecordSet
 from harness.presentation.figures.approximate_gamma import approximate_gamma_figure
 from harness.presentation.figures.dimension import dimension_figure
 from harness.presentation.figures.geometry import geometry_figure
+from harness.presentation.figures.regimes import regimes_figure
 from harness.presentation.figures.relaxations import relaxations_figure
 from harness.presentation.figures.samples import samples_figure
 from harness.presentation.figures.style import Drawing, Figure, save
@@ -20,6 +21,7 @@ __all__ = ["DRAWERS", "Drawing", "Figure", "draw_figures"]
 #: name → (how it is drawn, what the records need to have for it).
 DRAWERS = {
     "dimension": (dimension_figure, "relative variances at two dimensions or more"),
+    "regimes": (regimes_figure, "relative variances at three dimensions or more"),
     "samples": (samples_figure, "variances at two values of N or more"),
     "geometry": (geometry_figure, "a normal distribution with a smooth objective"),
     "relaxations": (relaxations_figure, "a relaxation at two temperatures or more"),
