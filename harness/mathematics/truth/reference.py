@@ -126,7 +126,8 @@ def with_errors(stacked: Sums) -> dict[str, Bounded]:
     errors = {name: np.sqrt((CHUNKS - 1) * others[name].var(0)) for name in values}
     known = {name: np.where(np.isfinite(values[name]), values[name], np.nan) for name in values}  # overflow: not known
     found = {name: Bounded(known[name], DEVIATES * errors[name]) for name in values}
-    for central, plain in (("tt", "ss"), ("cctt", "ccss")):  # differences, which a constant score leaves rounding of
+    # differences, of which a constant score, or a path at the exact posterior, leaves nothing but rounding
+    for central, plain in (("tt", "ss"), ("cctt", "ccss"), ("landing_variance", "path_variance")):
         found[central] = nonnegative(found[central] + Bounded(np.zeros(1), ROUNDING * np.abs(known[plain])))
     return found
 
