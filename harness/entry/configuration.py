@@ -64,16 +64,13 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 def distribution_from(plain: dict[str, Any], objective: ObjectiveSpec, inputs: Path) -> DistributionSpec:
     """q; parameters of a ``fitted`` one come from the inputs floor."""
+    if plain["fitted"] == "vae":
+        return posterior_from(plain, objective)
     for key in ("name", "target"):
         if plain[key] == "???":
             raise ConfigurationError(f"distribution.{key} is missing; give a name and a target class")
     parameters, name = varied(plain), plain["name"]
-    if plain["fitted"] == "vae":
-        if objective.target != "vae":
-            raise ConfigurationError("distribution=vae is the posterior of a model: it goes with objective=vae")
-        parameters = {**snapshot_from(objective.options).posterior(), **parameters}
-        name = f"{name}_{objective.options['stage']}_{objective.options['latent']}"
-    elif plain["fitted"] is not None:
+    if plain["fitted"] is not None:
         from harness.inputs.posteriors import fitted_posterior
 
         parameters = {**fitted_posterior(plain["fitted"], inputs), **parameters}
@@ -99,6 +96,17 @@ def varied(plain: dict[str, Any]) -> dict[str, Any]:
             f"choose one of {', '.join(parameters)}"
         )
     return {**parameters, **changed}
+
+
+def posterior_from(plain: dict[str, Any], objective: ObjectiveSpec) -> DistributionSpec:
+    """q(z|x) of the model that the objective is about; of the class that its latents say."""
+    if objective.target != "vae":
+        raise ConfigurationError("distribution=vae is the posterior of a model: it goes with objective=vae")
+    snapshot = snapshot_from(objective.options)
+    kind = [] if snapshot.recipe.latents == "gaussian" else [snapshot.recipe.latents]
+    name = "_".join([plain["name"], *kind, snapshot.stage, str(snapshot.recipe.latent)])
+    parameters = {**snapshot.posterior(), **plain["parameters"]}
+    return DistributionSpec(name, snapshot.recipe.kind.target, parameters, plain["constants"], plain["categories"])
 
 
 def objective_from(plain: dict[str, Any], inputs: Path) -> ObjectiveSpec:

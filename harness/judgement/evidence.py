@@ -34,7 +34,7 @@ def trusted(row: pd.Series) -> bool:
     return row["status"] in ("ok", "imprecise") and not row["tail_flag"]
 
 
-def spread_of(row: pd.Series, quantity: str) -> float:
+def spread_of(row: pd.Series, quantity: str = "variance") -> float:
     """SE of the log of a quantity with an interval; 0 of one without, which is exact."""
     if f"{quantity}_low" not in row:
         return 0.0
@@ -44,7 +44,7 @@ def spread_of(row: pd.Series, quantity: str) -> float:
 
 def log_test(row: pd.Series, value: float, tolerance: float) -> float:
     """Two-sided p-value of variance = value (1 ± tolerance), Student's t on the log scale; NaN of an untrusted row."""
-    error = spread_of(row, "variance")
+    error = spread_of(row)
     if not trusted(row) or not error > 0:
         return math.nan
     distance = max(abs(math.log(row["variance"] / value)) - tolerance, 0.0)
@@ -95,7 +95,7 @@ def grouped_slopes(frame: pd.DataFrame, against: str, low: float, high: float) -
             continue
         distance = float(np.diff(np.log(last[against].to_numpy(dtype=float)))[0])
         slope = float(np.diff(np.log(last["variance"].to_numpy()))[0]) / distance
-        error = math.hypot(*(spread_of(row, "variance") for _, row in last.iterrows())) / distance
+        error = math.hypot(*(spread_of(row) for _, row in last.iterrows())) / distance
         half = t_quantile(int(last["blocks"].min())) * error
         speaks = all(trusted(row) for _, row in last.iterrows()) and not math.isnan(half)
         inside, outside = low <= slope - half and slope + half <= high, slope + half < low or slope - half > high

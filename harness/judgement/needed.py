@@ -12,9 +12,10 @@ from typing import Literal
 import pandas as pd
 from scipy import stats
 
+from harness.judgement.evidence import spread_of
 from harness.judgement.matching import QUESTION, crossing, ends, is_close, is_cut, points_of, target_of, usable
 from harness.judgement.relative import REFERENCE_ESTIMATOR, Claim, Verdict, judge_band
-from harness.statistics.intervals import LEVEL, Interval, t_quantile
+from harness.statistics.intervals import LEVEL
 
 Answer = Literal["measured", "fewer", "more", "open"]
 NAN = math.nan
@@ -86,14 +87,6 @@ def needed(mine: pd.DataFrame, target: pd.Series, *, waits: bool) -> Needed:
     )
 
 
-def log_error(row: pd.Series) -> float:
-    """Standard error of log variance, from the end of the stored interval that skewness did not move outwards."""
-    point = Interval(row["variance"], row["variance_low"], row["variance_high"])
-    if point.low <= 0:
-        return math.inf
-    return min(math.log(point.value / point.low), math.log(point.high / point.value)) / t_quantile(int(row["blocks"]))
-
-
 def interpolated(lower: pd.Series, upper: pd.Series, target: pd.Series) -> tuple[float, float, int]:
     """N*, the standard error of log N*, and its degrees of freedom.
 
@@ -107,7 +100,7 @@ def interpolated(lower: pd.Series, upper: pd.Series, target: pd.Series) -> tuple
         return NAN, NAN, 1
     slope = math.log(upper["variance"] / lower["variance"]) / math.log(n2 / n1)
     place = math.log(value / n1) / math.log(n2 / n1)
-    parts = ((1 - place) * log_error(lower), place * log_error(upper), log_error(target))
+    parts = ((1 - place) * spread_of(lower), place * spread_of(upper), spread_of(target))
     degrees = int(min(lower["blocks"], upper["blocks"], target["blocks"])) - 1
     return value, math.hypot(*parts) / abs(slope), degrees
 

@@ -68,15 +68,18 @@ class Band:
 def law_of(estimator: str, dimensions: np.ndarray, ratios: np.ndarray) -> Law | None:
     """The law through exact ratios at all dimensions but the second largest, which must agree with it; else None.
 
-    Weighted to relative errors. A quadratic through three values is an identity, so that the fourth is a test of it.
+    Weighted to relative errors. A quadratic through three values is an identity, so that the fourth is a test of it;
+    where there is no fourth, the law is not tested, and its deviation NaN.
     """
     degree = DEGREES.get(estimator)
     known = np.isfinite(ratios) & (ratios > 0)
     dimensions, ratios = dimensions[known], ratios[known]
-    if degree is None or len(dimensions) < degree + 2 or len(set(dimensions)) < len(dimensions):
+    if degree is None or len(dimensions) < degree + 1 or len(set(dimensions)) < len(dimensions):
         return None
     order = np.argsort(dimensions)
     dimensions, ratios = dimensions[order], ratios[order]
+    if len(dimensions) == degree + 1:
+        return Law(fit(dimensions, ratios, degree), math.nan)
     fitted = np.arange(len(dimensions)) != len(dimensions) - 2
     law = Law(fit(dimensions[fitted], ratios[fitted], degree), math.nan)
     deviation = abs(law.at(dimensions[-2]) / ratios[-2] - 1)

@@ -30,7 +30,8 @@ def regimes_section(records: RecordSet) -> list[str]:
         "For f a sum over independent, identical coordinates the relative variance is a polynomial in D: a quadratic "
         "for the raw score function, whose cost grows with D while its score does not, and a line for the mean "
         "baseline; the variance of reparameterization does not depend on D (harness/judgement/regimes.py). The "
-        f"polynomial is found from the exact ratios at all measured D but one, and checked at that one{checked(rows)}; "
+        f"polynomial is found from the exact ratios at all measured D but one, and checked at that one where there are "
+        f"enough{checked(rows)}; "
         "where there is no exact ratio, the measured ones with their intervals say between which D the ends lie.",
         *(summary(rows[rows["estimator"] == claim.estimator], claim) for claim in CLAIMS),
         "*In*: smallest D inside the band, *out*: largest D inside; from the least to the most over parameter values "

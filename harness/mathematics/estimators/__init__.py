@@ -18,9 +18,9 @@ from harness.mathematics.draws import Baselines, Draw
 from harness.mathematics.estimators import marsaglia_tsang as mt
 from harness.mathematics.estimators import score_function as sf
 from harness.mathematics.estimators.relaxations import RELAXABLE, gumbel_softmax, straight_through
-from harness.mathematics.estimators.reparameterized import reparameterized
+from harness.mathematics.estimators.reparameterized import reparameterized, reparameterized_sticking_the_landing
 from harness.mathematics.families import Family
-from harness.mathematics.objectives import Objective, Separable, check_options, linear
+from harness.mathematics.objectives import Objective, Separable, check_options, holds_log_density, linear
 from harness.vocabulary.cells import EstimatorSpec
 from harness.vocabulary.errors import ConfigurationError, choose
 
@@ -43,6 +43,13 @@ def needs_reparameterizable(setting: Setting) -> str | None:
     if setting.family.has_rsample:
         return None
     return f"{setting.family.target.__name__} is not reparameterizable (no rsample)"
+
+
+def needs_log_density(setting: Setting) -> str | None:
+    """Requirement: f holds log q(z; θ)."""
+    if holds_log_density(setting.objective):
+        return None
+    return "the objective holds no log q(z; θ) whose score could be left out: it is reparameterized itself"
 
 
 def needs_two_samples(setting: Setting) -> str | None:
@@ -133,6 +140,12 @@ ESTIMATORS: dict[str, Method] = {
     ),
     "reparameterized": Method(
         reparameterized, requires=(needs_reparameterizable,), biased_if=(jumping_objective,), needs_path=True
+    ),
+    "reparameterized_sticking_the_landing": Method(
+        reparameterized_sticking_the_landing,
+        requires=(needs_reparameterizable, needs_log_density),
+        biased_if=(jumping_objective,),
+        needs_path=True,
     ),
     "gumbel_softmax": Method(gumbel_softmax, requires=(needs_relaxable,), biased_if=(relaxed_draws,)),
     "straight_through": Method(straight_through, requires=(needs_relaxable,), biased_if=(slope_for_difference,)),

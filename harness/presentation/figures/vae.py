@@ -46,7 +46,7 @@ def span(values: pd.Series) -> str:
 
 def loss_curves(records: RecordSet) -> pd.DataFrame:
     """All curves one below the other, with the name of the model; empty without any."""
-    rows = records.frame[records.frame["objective"] == "vae"]
+    rows = records.frame[records.frame["objective"].str.startswith("vae")]
     names = rows.groupby("objective_parameters", sort=False)["dimension"].first()
     found: dict[str, pd.DataFrame] = {}
     for text, dimension in sorted(names.items(), key=lambda item: (item[1], item[0])):
@@ -54,7 +54,8 @@ def loss_curves(records: RecordSet) -> pd.DataFrame:
         checkpoint, data = str(options.get("checkpoint")), str(options.get("data"))
         curve = None if checkpoint in found else first_readable(records, checkpoint)
         if curve is not None:
-            label = f"{data}, {dimension} latents"
+            kind = str(options.get("latents", "gaussian"))
+            label = f"{data}, {dimension} {'' if kind == 'gaussian' else kind + ' '}latents"
             taken = {str(c["model"].iloc[0]) for c in found.values()}
             model = label if label not in taken else f"{label} ({checkpoint[-6:]})"
             found[checkpoint] = curve.assign(model=model)
