@@ -246,7 +246,7 @@ def test_the_command_prints_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyP
     out = capsys.readouterr().out
     assert "✔ The raw score function has 1000 to 10 000 times the variance of reparameterization." in out
     assert "measured 4454 [4324, 4588]; holds in 12 of 36 rows (D = 1: 0/12, D = 10: 0/12, D = 100: 12/12)" in out
-    assert "run python -m harness +sweep=matching" in out
+    assert "run python -m harness +sweep=vae" in out
 
 
 def test_claims_of_ones_own_can_all_be_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -94,8 +94,9 @@ def judged(claim: Claim, frame: pd.DataFrame) -> Judged:
 def held_by_dimension(evidence: list[Evidence], frame: pd.DataFrame) -> dict[int, tuple[int, int]]:
     """How many pieces keep the promise at each dimension, and of how many."""
     counts: dict[int, tuple[int, int]] = {}
+    dimensions: dict[Any, int] = frame["dimension"].to_dict()
     for piece in (piece for piece in evidence if piece.rows):
-        dimension = int(frame.loc[piece.rows[-1], "dimension"])
+        dimension = dimensions[piece.rows[-1]]
         kept, total = counts.get(dimension, (0, 0))
         counts[dimension] = kept + (piece.outcome == "kept"), total + 1
     return dict(sorted(counts.items()))

@@ -30,6 +30,5 @@ def relative_work(rows: pd.DataFrame) -> pd.Series:
     work = rows["work_normalized_variance"].mask(without_spread(rows), 0.0)
     work = work.where(np.isfinite(work) & ~unfit(rows))
     best = work.min()
-    if best == 0:
-        return work.map(lambda value: math.inf if value > 0 else value)
-    return work / best
+    ratios: pd.Series = work / best if best > 0 else work.mask(work > 0, math.inf)
+    return ratios

@@ -107,8 +107,8 @@ def compared(problems: list[pd.DataFrame]) -> str:
     methods = method_order(pd.concat(problems))
     body = []
     for group in problems:
-        ratios = relative_work(group)
-        shown = {m: work_text(ratios[i], bool(unfit(group)[i])) for i, m in group["method"].items()}
+        ratios = zip(group["method"], relative_work(group), unfit(group), strict=True)
+        shown = {method: work_text(ratio, biased) for method, ratio, biased in ratios}
         body.append([problem_of(group), *(shown.get(m, UNKNOWN) for m in methods)])
     text = (
         "Variance × time relative to the best unbiased estimator of the line (1 = best; "

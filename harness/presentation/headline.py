@@ -27,12 +27,12 @@ HEADERS = (
 
 def headline(records: RecordSet) -> str:
     """The three-row table between its markers; blank where the reference problem was not measured."""
-    rows = reference_rows(records.frame).set_index("estimator")
-    rows = rows[rows["relative_variance"].notna()]
-    if REFERENCE_ESTIMATOR not in rows.index:
+    found = reference_rows(records.frame)
+    rows = {row["estimator"]: row for _, row in found[found["relative_variance"].notna()].iterrows()}
+    if REFERENCE_ESTIMATOR not in rows:
         return ""
     samples = matched(records.frame)
-    body = [line(claim, rows.loc[claim.estimator], samples) for claim in CLAIMS if claim.estimator in rows.index]
+    body = [line(claim, rows[claim.estimator], samples) for claim in CLAIMS if claim.estimator in rows]
     path = ["reparameterization", "1×", "1", "1", "", "1", "1", "1", ""]
     text = (
         f"{PROBLEM_NAME[0].upper()}{PROBLEM_NAME[1:]}; multiples of reparameterization, 95 % intervals in brackets, "
