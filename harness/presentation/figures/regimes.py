@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from harness.judgement.bias import NO_BIAS
 from harness.judgement.regimes import Law, regimes
@@ -56,7 +55,7 @@ def regimes_figure(records: RecordSet) -> Drawing | None:
         for place, axes in enumerate(grid):
             axes.set_ylim(limits(rows))
             axes.tick_params(labelleft=place % columns == 0)
-        canvas.legend(handles=legend(main), loc="outside lower center", ncols=5)
+        canvas.legend(handles=legend(), loc="outside lower center", ncols=3)
         canvas.supylabel("relative variance", fontsize=9)
         canvas.suptitle(wrapped(finding(rows, laws, main), 24 * columns + 20), fontsize=10.5, x=0.01, ha="left")
     alt = (
@@ -144,15 +143,14 @@ def curve_of(group: pd.DataFrame, laws: pd.DataFrame) -> tuple[np.ndarray, np.nd
     return dimensions, np.array([Law(law["coefficients"].iloc[0], 0.0).at(d) for d in dimensions])
 
 
-def legend(main: str) -> list[Line2D | Patch]:
+def legend() -> list[Line2D]:
     """What colours and grey mean."""
-    handles: list[Line2D | Patch] = []
+    handles = []
     for claim in CLAIMS:
         color, marker = LOOKS[claim.estimator]
-        handles.append(Line2D([], [], color=color, marker=marker, markersize=4, lw=1.2, label=words(claim.estimator)))
-        band = f"claimed: {claim.low:.0f} to {claim.high:.0f}"
-        handles.append(Patch(color=color, alpha=0.18, lw=0, label=band))
-    return [*handles, Line2D([], [], color=LIGHT, lw=0.8, label=f"other objectives than {main}")]
+        label = f"{words(claim.estimator)}; shaded: claimed {claim.low:.0f} to {claim.high:.0f}"
+        handles.append(Line2D([], [], color=color, marker=marker, markersize=4, lw=1.2, label=label))
+    return [*handles, Line2D([], [], color=LIGHT, lw=0.8, label="other objectives")]
 
 
 def finding(rows: pd.DataFrame, laws: pd.DataFrame, main: str) -> str:
