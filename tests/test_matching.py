@@ -162,9 +162,12 @@ def test_samples_needed_says_what_was_found(tmp_path: Path) -> None:
     assert [found[name] for name in ("needed", "exact_needed", "implied")] == pytest.approx([100, 100, 100])
     assert found["needed_low"] < 100 < found["needed_high"]
     assert judge_samples(found, CLAIMS[1]) == "undecided"  # 100 is an end of 10–100
-    assert answer_of(tmp_path / "b", target, cells("score_function", 1, 3.0))["answer"] == "fewer"
+    fewer = answer_of(tmp_path / "b", target, cells("score_function", 1, 3.0))
+    assert (fewer["answer"], fewer["needed_low"], fewer["needed_high"]) == ("fewer", 0, 1)
+    assert fewer["exact_needed"] == pytest.approx(0.75)
     more = answer_of(tmp_path / "c", target, *raw[:2])
     assert (more["answer"], more["needed_low"], more["needed_high"]) == ("more", 87, math.inf)
+    assert more["exact_needed"] == pytest.approx(100)
     assert answer_of(tmp_path / "d", target, raw[0], raw[2])["answer"] == "open"  # 1 and 114 are no bracket
     cut = replace(cells("score_function", 87, 4.6), status="imprecise", reason="clock: budget_seconds=1 was over")
     waiting = answer_of(tmp_path / "e", target, raw[0], cut)
