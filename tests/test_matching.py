@@ -143,7 +143,9 @@ def test_the_second_parameter_is_searched_too(tmp_path: Path) -> None:
     loc = [cells("score_function", n, 400.0 / n) for n in (1, 87, 114)]
     scale = [cells("score_function", n, 3000.0 / n, parameter="scale") for n in (1, 87, 114)]
     targets = [cells("reparameterized", 1, 4.0, parameter=name) for name in ("loc", "scale")]
-    assert proposed(tmp_path, *targets, *loc, *scale) == {"score_function": math.ceil(750 / 1.15)}
+    assert proposed(tmp_path / "both", *targets, *loc, *scale) == {"score_function": math.ceil(750 / 1.15)}
+    cut = [replace(row, status="imprecise", reason="clock: it was over") for row in (loc[2], scale[2])]
+    assert proposed(tmp_path / "cut", *targets, *loc[:2], *scale[:2], *cut) == {}  # not before N = 114 is whole
 
 
 def answer_of(folder: Path, *records: Record) -> pd.Series:
@@ -160,12 +162,16 @@ def test_samples_needed_says_what_was_found(tmp_path: Path) -> None:
     assert [found[name] for name in ("needed", "exact_needed", "implied")] == pytest.approx([100, 100, 100])
     assert found["needed_low"] < 100 < found["needed_high"]
     assert judge_samples(found, CLAIMS[1]) == "undecided"  # 100 is an end of 10–100
-    assert answer_of(tmp_path / "b", target, cells("score_function", 1, 3.0))["answer"] == "fewer"
+    fewer = answer_of(tmp_path / "b", target, cells("score_function", 1, 3.0))
+    assert (fewer["answer"], fewer["needed_low"], fewer["needed_high"]) == ("fewer", 0, 1)
+    assert fewer["exact_needed"] == pytest.approx(0.75)
     more = answer_of(tmp_path / "c", target, *raw[:2])
     assert (more["answer"], more["needed_low"], more["needed_high"]) == ("more", 87, math.inf)
+    assert more["exact_needed"] == pytest.approx(100)
     assert answer_of(tmp_path / "d", target, raw[0], raw[2])["answer"] == "open"  # 1 and 114 are no bracket
     cut = replace(cells("score_function", 87, 4.6), status="imprecise", reason="clock: budget_seconds=1 was over")
-    assert answer_of(tmp_path / "e", target, raw[0], cut)["answer"] == "open"
+    waiting = answer_of(tmp_path / "e", target, raw[0], cut)
+    assert (waiting["answer"], waiting["needed_low"]) == ("open", 1)  # what the clock cut is no end of a bracket
     heavy = answer_of(tmp_path / "f", target, raw[0], replace(raw[1], tail_flag=True), raw[2])
     assert not heavy["trusted"]
     assert judge_samples(heavy, CLAIMS[0]) == "undecided"
@@ -207,11 +213,11 @@ def test_the_interval_is_the_spread_of_repeated_crossings(slope: float) -> None:
         frame = pd.DataFrame([vars(r) for r in made])
         return needed(frame.iloc[:2], frame.iloc[2], waits=False)
 
-    repeated = [math.log(found(rng.normal(size=3) * errors).needed) for _ in range(2000)]
+    repeated = [math.log(found(rng.normal(size=3) * errors).needed) for _ in range(600)]
     interval = found(np.zeros(3))
     assert interval.needed == pytest.approx(48)
     half = math.log(interval.needed_high / interval.needed_low) / 2 / t_quantile(blocks)
-    assert half == pytest.approx(np.std(repeated), rel=4 / math.sqrt(2 * 2000))
+    assert half == pytest.approx(np.std(repeated), rel=4 / math.sqrt(2 * 600))
 
 
 MATCH = (

@@ -14,7 +14,7 @@ from scipy import stats
 
 from harness.judgement.evidence import spread_of
 from harness.judgement.matching import QUESTION, crossing, ends, is_close, is_cut, points_of, target_of, usable
-from harness.judgement.relative import REFERENCE_ESTIMATOR, Claim, Verdict, judge_band
+from harness.judgement.relative import ONE_OVER_N, REFERENCE_ESTIMATOR, Claim, Verdict, judge_band
 from harness.statistics.intervals import LEVEL
 
 Answer = Literal["measured", "fewer", "more", "open"]
@@ -28,8 +28,8 @@ class Needed:
     ``answer``: *measured*, bracketed well; *fewer* than the smallest N (interval [0, N]); *more* than the largest N
     ([N, ∞]); *open*: the search did not end, as where the clock cut it or intervals are too wide.
     ``exact_needed``: the same interpolation between the exact variances at the same two N, which is exact where Var ∝
-    1/N and very nearly so elsewhere. ``implied``: by Var ∝ 1/N from the smallest N, not measured. ``trusted``: no heavy
-    tail behind it.
+    1/N and very nearly so elsewhere; where nothing brackets N*, known if Var ∝ 1/N. ``implied``: by Var ∝ 1/N from the
+    measured variance at the smallest N. ``trusted``: no heavy tail behind it.
     """
 
     lower_samples: float = NAN
@@ -71,10 +71,11 @@ def needed(mine: pd.DataFrame, target: pd.Series, *, waits: bool) -> Needed:
     implied = first * points[first].value / goal.value if goal.value > 0 else math.inf
     trusted = not any(row["tail_flag"] for row in (*rows.values(), target))
     if upper == first:
-        return Needed(NAN, first, NAN, 0.0, first, NAN, implied, "fewer", trusted)
+        return Needed(NAN, first, NAN, 0.0, first, exact_law(rows[first], target), implied, "fewer", trusted)
     if lower is not None and upper is None:
         answer: Answer = "open" if waits else "more"
-        return Needed(lower, NAN, NAN, lower, math.inf, NAN, implied, answer, trusted)
+        exact = exact_law(rows[first], target)
+        return Needed(lower, NAN, NAN, lower, math.inf, exact, implied, answer, trusted)
     low = first if lower is None else lower
     if upper is None or low >= upper:  # the latter: ends that contradict each other
         return Needed(low, NAN, implied=implied)
@@ -103,6 +104,12 @@ def interpolated(lower: pd.Series, upper: pd.Series, target: pd.Series) -> tuple
     parts = ((1 - place) * spread_of(lower), place * spread_of(upper), spread_of(target))
     degrees = int(min(lower["blocks"], upper["blocks"], target["blocks"])) - 1
     return value, math.hypot(*parts) / abs(slope), degrees
+
+
+def exact_law(row: pd.Series, target: pd.Series) -> float:
+    """N* where the law Var ∝ 1/N holds exactly; NaN elsewhere."""
+    lawful = row["estimator"] in ONE_OVER_N and target["exact_variance"] > 0
+    return float(row["samples"] * row["exact_variance"] / target["exact_variance"]) if lawful else NAN
 
 
 def exact_crossing(lower: pd.Series, upper: pd.Series, target: pd.Series) -> float:

@@ -55,6 +55,7 @@ def with_names(frame: pd.DataFrame) -> pd.DataFrame:
     if frame.empty:
         return frame
     found = samples_needed(frame)
+    found = found.loc[[label for label in frame.index if label in found.index]]  # in the order of show
     names = ["q", "f", "dimension", "parameter", "estimator", "method"]
     rows = frame.loc[found.index, names].join(found)
     claims = [CLAIM_OF.get(name) for name in rows["estimator"]]

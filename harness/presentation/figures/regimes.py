@@ -163,4 +163,4 @@ def finding(rows: pd.DataFrame, laws: pd.DataFrame, main: str) -> str:
             first, last = met["entered"].median(), met["left"].median()
             texts.append(f"{words(claim.estimator)} from D = {first:.0f} to {last:.0f}")
     power = "Relative variance grows like D² without a baseline and like D with one, so that each claim has its window"
-    return f"{power}: in the median problem (× {main}) {', '.join(texts)}." if texts else f"{power}."
+    return f"{power}: for the median {main} problem, the {', '.join(texts)}." if texts else f"{power}."
