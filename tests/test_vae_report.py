@@ -130,3 +130,24 @@ def test_relaxations_of_a_discrete_model_are_set_against_score_functions(tmp_pat
     unbiased_ahead = [discrete_row("score_function_moving_average", 0.7, 0.0, decay=0.9), *rows[1:]]
     part = report(tmp_path / "other", unbiased_ahead).split("## Autoencoders with discrete latents")[1]
     assert "N = 1: a relaxation has the least mean squared error in 0 of 1 gradient." in part
+
+
+def test_the_ratios_are_drawn_against_the_number_of_latents(tmp_path: Path) -> None:
+    """Both claimed estimators at every D and stage; one D alone is no curve, a sampled KL another problem."""
+    report(
+        tmp_path,
+        [*rows("start", 8), *rows("end", 2, 0.5), *rows("end", 8), model_row("score_function", 9, kl="sampled")],
+    )
+    drawn = pd.read_csv(tmp_path / "figures" / "report" / "vae_ratios.csv")
+    found = drawn[["stage", "dimension", "estimator", "relative_variance"]].itertuples(index=False, name=None)
+    assert list(found) == [
+        ("start", 8, "score_function", 2000.0),
+        ("start", 8, "score_function_baseline", 7.0),
+        ("end", 2, "score_function", 1000.0),
+        ("end", 2, "score_function_baseline", 3.5),
+        ("end", 8, "score_function", 2000.0),
+        ("end", 8, "score_function_baseline", 7.0),
+    ]
+    assert (tmp_path / "figures" / "report" / "vae_ratios.png").read_bytes().startswith(b"\x89PNG")
+    report(tmp_path, rows("end", 8))
+    assert not (tmp_path / "figures" / "report" / "vae_ratios.csv").exists()

@@ -24,7 +24,8 @@ OBJECTIVES = (
 )  # fmt: skip
 ESTIMATORS = (
     "score_function", "score_function_baseline", "score_function_leave_one_out", "score_function_optimal_baseline",
-    "score_function_moving_average", "reparameterized", "reparameterized_sticking_the_landing",
+    "score_function_moving_average", "reparameterized", "reparameterized_explicit",
+    "reparameterized_sticking_the_landing",
 )  # fmt: skip
 DEVICES = ("cpu", "cuda", "mps")
 KNOWN_ORDER = {

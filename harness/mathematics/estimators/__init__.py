@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from harness.mathematics.draws import Baselines, Draw
+from harness.mathematics.estimators import explicit
 from harness.mathematics.estimators import marsaglia_tsang as mt
 from harness.mathematics.estimators import score_function as sf
 from harness.mathematics.estimators.relaxations import RELAXABLE, gumbel_softmax, straight_through
@@ -69,6 +70,11 @@ def jumping_objective(setting: Setting) -> str | None:
     return (
         None if setting.objective.continuous else "the objective is discontinuous, and the path does not see its jump"
     )
+
+
+def needs_explicit(setting: Setting) -> str | None:
+    """Requirement: q's transformation is written out."""
+    return explicit.refusal(setting.family)
 
 
 def needs_gammas(setting: Setting) -> str | None:
@@ -140,6 +146,9 @@ ESTIMATORS: dict[str, Method] = {
     ),
     "reparameterized": Method(
         reparameterized, requires=(needs_reparameterizable,), biased_if=(jumping_objective,), needs_path=True
+    ),
+    "reparameterized_explicit": Method(
+        explicit.reparameterized_explicit, requires=(needs_explicit,), biased_if=(jumping_objective,), needs_draw=False
     ),
     "reparameterized_sticking_the_landing": Method(
         reparameterized_sticking_the_landing,

@@ -170,13 +170,14 @@ VARIANCES: dict[str, Formula] = {
     "score_function_optimal_baseline": score_function_optimal_baseline,
     "score_function_moving_average": score_function_moving_average,
     "reparameterized": reparameterized,
+    "reparameterized_explicit": reparameterized,  # one path in one dimension, whatever leads along it
     "reparameterized_sticking_the_landing": reparameterized_sticking_the_landing,
     **{target: of_one_estimate(target) for target in BIASED},
 }
 
 
 #: Both are small differences, if at all, of what the whole derivative is made of.
-ALONG_PATH = ("reparameterized", "reparameterized_sticking_the_landing")
+ALONG_PATH = ("reparameterized", "reparameterized_explicit", "reparameterized_sticking_the_landing")
 
 
 def natural_scale(case: Case, target: str) -> Bounded:

@@ -13,6 +13,7 @@ from harness.presentation.figures.relaxations import relaxations_figure
 from harness.presentation.figures.samples import samples_figure
 from harness.presentation.figures.style import Drawing, Figure, save
 from harness.presentation.figures.vae import vae_figure
+from harness.presentation.figures.vae_ratios import vae_ratios_figure
 from harness.presentation.figures.work import work_figure
 from harness.vocabulary.errors import StorageError
 
@@ -27,6 +28,7 @@ DRAWERS = {
     "relaxations": (relaxations_figure, "a relaxation at two temperatures or more"),
     "approximate_gamma": (approximate_gamma_figure, "a gamma's unaccepted proposal at two concentrations or more"),
     "vae": (vae_figure, "an autoencoder with its loss curve"),
+    "vae_ratios": (vae_ratios_figure, "an autoencoder at two numbers of latents or more"),
     "work": (work_figure, "timed rows with a positive variance"),
 }
 
