@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from harness.entry.configuration import job_from
-from harness.entry.schema import config_folder
 from harness.judgement.laws import normal_quadratic_variances
 from harness.judgement.regimes import Law, band_by_law, band_by_rows, exact_ratios, fit, law_of, regimes
 from harness.judgement.relative import CLAIMS, Claim
@@ -20,6 +19,7 @@ from harness.mathematics.families import make_family
 from harness.presentation.collect import collect
 from harness.presentation.figures import draw_figures
 from harness.presentation.regimes import regimes_section
+from harness.storage.shipped import config_folder
 from harness.storage.tables import load_records
 from harness.vocabulary.errors import ConfigurationError
 from tests.synthetic_records import frame_of, grid, save

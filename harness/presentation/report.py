@@ -96,6 +96,7 @@ def choosing(records: RecordSet, drawn: Drawn) -> list[str]:
         drawn.if_there("relaxations"),
         *real_data_section(records),
         *vae_section(records),
+        drawn.if_there("vae_ratios"),
         drawn.if_there("vae"),
         "## Variance against the number of samples",
         drawn.part("samples"),
