@@ -246,7 +246,7 @@ def test_the_command_says_what_differs(folders: tuple[str, str], capsys: pytest.
     assert "22 rows in both: 18 identical, 1 different, 3 not measured" in text
     assert "2 rows only in A, 1 only in B" in " ".join(text.split())  # wherever the lines break
     assert "the whole key but device (cpu in A, cuda in B)" in text
-    assert "1.40 [1.32, 1.48]" in text
+    assert "1.4 [1.33, 1.48]" in text  # 1.4 exp(± t₁₂₆ √2 log 1.04 / t₆₃)
     assert "different (p " in text
     assert "NVIDIA H100" in text
     assert "≠" in text

@@ -50,8 +50,11 @@ def test_what_is_no_polynomial_has_no_law() -> None:
     assert law_of("score_function", DIMENSIONS, cubic) is None
     assert law_of("score_function_baseline", DIMENSIONS, 5.0 + DIMENSIONS**2) is None
     quadratic = 1.0 + DIMENSIONS**2
-    assert law_of("score_function", DIMENSIONS[:3], quadratic[:3]) is None  # nothing left to check it with
-    assert law_of("score_function", DIMENSIONS, np.where(DIMENSIONS == 10, math.nan, quadratic)) is None
+    assert law_of("score_function", DIMENSIONS[:2], quadratic[:2]) is None
+    unchecked = law_of("score_function", DIMENSIONS[:3], quadratic[:3])  # nothing left to check it with
+    assert unchecked is not None
+    assert math.isnan(unchecked.deviation)
+    assert unchecked.at(1000) == pytest.approx(1 + 1000**2)
     assert law_of("score_function_leave_one_out", DIMENSIONS, quadratic) is None
     pilots = (2 + 3.0 * DIMENSIONS) * np.array([1.01, 0.99, 1.01, 0.99])
     noisy = law_of("score_function_baseline", DIMENSIONS, pilots)
