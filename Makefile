@@ -26,7 +26,7 @@ LINTED := harness tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv sweep smoke report bench test test-slow lint format clean distclean
+.PHONY: help venv sweep smoke report reproduce claims bench test test-slow lint format clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,13 @@ smoke: $(INSTALLED)  ## every distribution, objective and estimator once, in und
 report: $(INSTALLED)  ## render reports/variance.md again from stored records (RUNS=… names the run folders)
 	$(RUN) harness.report $(RUNS) --output $(REPORT)
 
+# Stored cells are not measured again: make clean reproduce starts from nothing.
+reproduce: $(INSTALLED)  ## every sweep, all pages of reports/ and the README's headline (some 20 minutes)
+	$(RUN) harness.reproduce --workers $(WORKERS)
+
+claims: $(INSTALLED)  ## what was claimed, and what the stored records say to it
+	$(RUN) harness.claims
+
 # The peers' packages come on top, for this target alone.
 $(BENCH): $(INSTALLED)
 	$(RUN) pip install --quiet --constraint constraints.txt --group bench
@@ -96,9 +103,9 @@ format: $(INSTALLED)  ## let ruff mend what it can
 	$(RUN) ruff check --fix $(LINTED)
 	$(RUN) ruff format $(LINTED)
 
-clean:  ## remove measured results, reports and caches; keep the baseline and the environment
+clean:  ## remove measured results, caches and reports that git does not carry; keep the baseline and the environment
 	find results -mindepth 1 -maxdepth 1 ! -name README.md ! -name baseline -exec rm -rf {} +
-	find reports -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	git clean -fdXq reports
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .benchmarks build dist
 	find . -path ./$(VENV) -prune -o -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -17,14 +18,13 @@ ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"```(?:bash|sh)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
 HARNESS = [line for line in LINES if line.startswith("python -m harness") and "harness." not in line.split()[2]]
+MODULES = [line for line in LINES if line.startswith("python -m harness.")]
 MAKE = [line for line in LINES if line.startswith("make ")]
 
 
 def test_every_line_is_of_a_kind_that_is_checked() -> None:
-    other = [line for line in LINES if line not in HARNESS and line not in MAKE]
-    assert all(line.startswith(("python -m harness.report ", "git clone", "cd ", "pip install")) for line in other), (
-        other
-    )
+    other = [line for line in LINES if line not in (*HARNESS, *MAKE, *MODULES)]
+    assert all(line.startswith(("git clone", "cd ", "pip install")) for line in other), other
     assert len(HARNESS) >= 5
     assert {"make sweep", "make test"} <= set(MAKE)
 
@@ -43,3 +43,9 @@ def test_make_targets_exist(line: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     target = line.split()[1]
     assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"no target {target}"
+
+
+@pytest.mark.parametrize("line", MODULES)
+def test_other_commands_take_their_arguments(line: str) -> None:
+    _, _, module, *arguments = shlex.split(line)
+    importlib.import_module(module).parser().parse_args(arguments)
