@@ -137,6 +137,14 @@ def test_an_order_within_its_noise_is_undecided(tmp_path: Path) -> None:
     assert verdict(claim, rows, tmp_path).verdict == "undecided"
 
 
+def test_one_broken_row_refutes_what_others_keep(tmp_path: Path) -> None:
+    claim = BY_NAME["tutorial.agreement_in_expectation"]
+    rows = [row_for(dict(claim.records), seed=n, bias_z=z) for n, z in enumerate((0.1, 50.0, 0.2))]
+    found = verdict(claim, rows, tmp_path)
+    assert found.verdict == "not reproduced"
+    assert [piece.outcome for piece in found.evidence] == ["kept", "broken", "kept"]
+
+
 def test_a_value_of_which_some_are_missing_is_undecided(tmp_path: Path) -> None:
     claim = BY_NAME["survey.square_cost_values"]
     passing = passing_and_failing(claim)[0]
@@ -228,6 +236,10 @@ def test_a_claim_of_ones_own_is_read() -> None:
             entry(promise={"kind": "values", "values": [{"records": {"theta": 1}, "value": 2}]}),
             "values: no such column of records: theta",
         ),
+        (
+            entry(promise={"kind": "values", "values": [{"records": {}, "value": 2, "x": 1}]}),
+            "claim mine.one: values: expected records and a number as value, got",
+        ),
     ],
 )
 def test_a_claim_that_is_none_is_refused_in_one_line(files: dict[str, Any], message: str) -> None:
@@ -281,7 +293,8 @@ def test_bad_input_is_one_line(
 def test_the_section_names_what_is_missing(tmp_path: Path) -> None:
     found = judged_claims(collect([save(tmp_path / "run", grid())]))
     text = "\n".join(claims_section(found))
-    assert "| 4454 [4324, 4588] | ✔ reproduced |" in text
+    counted = "12 of 36 rows (D = 1: 0/12, D = 10: 0/12, D = 100: 12/12)"
+    assert f"| 4454 [4324, 4588] | ✔ reproduced | {counted} |" in text
     assert "They need `+sweep=" in text
     assert "dimension values" in text
     assert "nan" not in text + plain(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def test_the_headline_is_made_of_measured_numbers(tmp_path: Path) -> None:
     text = headline_of(rendered(tmp_path, grid()), "out.md")
     assert "| score function (raw) | 1000–10000× | 4454 [4324, 4588] | 4454 | ✔ | 1000–10000 |" in text
     assert "| score function + baseline | 10–100× | 82.6 [80.1, 85.0] | 82.6 | ✔ | 10–100 |" in text
+    wide = [replace(r, relative_variance_high=2e4) if r.estimator == "score_function" else r for r in grid()]
+    low = [replace(r, relative_variance=r.relative_variance / 50, relative_variance_low=r.relative_variance_low / 50,
+                   relative_variance_high=r.relative_variance_high / 50) for r in grid()]  # fmt: skip
+    for records, mark in ((wide, "?"), (low, "✘")):
+        line = headline_of(rendered(tmp_path, records), "out.md").split("| score function (raw)")[1]
+        assert f"| 4454 | {mark} |" in line.splitlines()[0]
     off = [r for r in grid(dimensions=(1, 10)) if r.dimension == 10]
     with pytest.raises(Exception, match="has no headline"):
         headline_of(rendered(tmp_path, off), "out.md")

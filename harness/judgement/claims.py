@@ -148,12 +148,19 @@ def promise_from(name: str, entry: Any) -> Promise:
     kind = KINDS[entry["kind"]]
     options = fields_of(kind, name, {key: value for key, value in entry.items() if key != "kind"})
     if kind is Values:
-        options["values"] = tuple((dict(value["records"]), float(value["value"])) for value in options["values"])
-        for where, _ in options["values"]:
-            check_conditions(f"claim {name}: values", where)
+        options["values"] = tuple(value_from(name, value) for value in options["values"])
     for part in ("less", "more"):
         check_conditions(f"claim {name}: {part}", options.get(part, {}))
     return kind(**options)
+
+
+def value_from(name: str, entry: Any) -> tuple[dict[str, Any], float]:
+    """``{records: …, value: …}``. Raises: ConfigurationError."""
+    number = entry.get("value") if isinstance(entry, dict) and set(entry) == {"records", "value"} else None
+    if not isinstance(number, int | float):
+        raise ConfigurationError(f"claim {name}: values: expected records and a number as value, got {entry!r}")
+    check_conditions(f"claim {name}: values", entry["records"])
+    return dict(entry["records"]), float(number)
 
 
 def fields_of(kind: type, name: str, entry: Any, given: tuple[str, ...] = ()) -> dict[str, Any]:
