@@ -27,6 +27,16 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
+def frame_of(records: Iterable[Record]) -> pd.DataFrame:
+    """Records that were never on disk, with the dtypes of ``load_records``."""
+    import pandas as pd
+
+    rows = list(records)
+    return pd.DataFrame(
+        {name: pd.Series([getattr(row, name) for row in rows], dtype=READERS[TYPES[name]][0]) for name in COLUMNS}
+    )
+
+
 def shown(value: object) -> str:
     """Shortest text that reads back as the same value; NaN is blank."""
     if isinstance(value, float):
