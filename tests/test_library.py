@@ -130,7 +130,7 @@ def test_instances_are_measured() -> None:
     assert {r.dimension for r in first.records} == {2}
     second = quick(OneHotCategorical(logits=torch.tensor([0.1, 0.5, -0.3])),
                    lambda z: (z * torch.arange(3.0)).sum((-1, -2)), "score_function", samples=1)  # fmt: skip
-    assert second.records[0].exact_method == "enumeration"
+    assert second.records[0].exact_method == "joint enumeration"
 
 
 def test_parameters_change_a_shipped_distribution() -> None:
