@@ -255,6 +255,7 @@ def test_losses_need_the_whole_interval_below_one(tmp_path: Path) -> None:
         row(1, 0.9, 1.0),
         row(2, 0.8, 0.9, tail_flag=True),
         row(3, 0.8, 0.9, expected_bias="the support moves"),
+        row(4, 0.8, 0.9, estimator="reparameterized_explicit"),
     ]
     assert losses(frame_of(tmp_path, rows))["seed"].tolist() == [0]
 

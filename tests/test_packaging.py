@@ -92,7 +92,7 @@ def test_wheel_runs_from_any_folder(unpacked: Path, tmp_path: Path) -> None:
 
 def test_wheel_imports_itself_and_not_the_checkout(unpacked: Path, tmp_path: Path) -> None:
     """What makes the test above mean something: an editable install stands behind PYTHONPATH."""
-    code = "import harness, harness.entry.schema as s; print(harness.__file__, s.config_folder(), sep='\\n')"
+    code = "import harness, harness.storage.shipped as s; print(harness.__file__, s.config_folder(), sep='\\n')"
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)

@@ -66,7 +66,7 @@ def test_it_says_what_was_run_and_how_to_do_it_again(whole: tuple[Path, str]) ->
 def test_it_has_all_figures_at_double_resolution(whole: tuple[Path, str]) -> None:
     folder, text = whole
     names = [Path(found["path"]).stem for found in FIGURE.finditer(text)]
-    assert names == ["dimension", "geometry", "samples", "work"]
+    assert names == ["dimension", "work", "regimes", "geometry", "samples"]
     for found in FIGURE.finditer(text):
         width, _ = struct.unpack(">II", (folder / found["path"]).read_bytes()[16:24])
         assert width >= 1200

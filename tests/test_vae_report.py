@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
-from harness.judgement.vae import CLAIMED, side
+import pandas as pd
+
+from harness.judgement.vae import CLAIMED, independent_ratio, side
 from harness.presentation.report import write_report
 from harness.vocabulary.records import Record
 from tests.synthetic_records import record, save
@@ -67,3 +70,84 @@ def test_no_section_without_the_model(tmp_path: Path) -> None:
 
 def test_an_unknown_ratio_is_on_no_side() -> None:
     assert side(float("nan"), float("nan"), CLAIMED["score_function"]) == ""
+
+
+def model_row(name: str, variance: float, *, kl: str, leaf: str = "loc", samples: int = 1) -> Record:
+    options = json.dumps({"data": "digits", "kl": kl, "stage": "end", "latents": "gaussian"})
+    return record(
+        distribution="vae_end_8", objective="vae", dimension=8, estimator=name, parameter=leaf, samples=samples,
+        objective_parameters=options, variance=variance, variance_low=variance / 1.03, variance_high=variance * 1.03,
+        seconds=1e-4,
+    )  # fmt: skip
+
+
+def test_a_sampled_kl_is_set_against_the_closed_form(tmp_path: Path) -> None:
+    """Ratios with the half-widths of both added in squares: 1.03^√2 = 1.0427."""
+    closed = [
+        model_row(name, v, kl="closed") for name, v in (("reparameterized", 2.0), ("score_function_baseline", 20.0))
+    ]
+    sampled = [
+        model_row(name, v, kl="sampled")
+        for name, v in (
+            ("reparameterized", 6.0),
+            ("reparameterized_sticking_the_landing", 0.5),
+            ("score_function_baseline", 5.0),
+        )
+    ]
+    text = report(tmp_path, [*closed, *sampled])
+    part = text.split("### The KL: closed or sampled")[1].split("\n## ")[0]
+    assert "| end | 8 | ∇loc | 3 [2.88, 3.13] | 0.25 [0.240, 0.261] | 0.25 [0.240, 0.261] |" in part
+    assert "whole derivative 3 to 3 ×; sticking the landing 0.25 to 0.25 ×" in part
+    assert "closed or sampled" not in report(tmp_path / "other", closed)
+    assert math.isnan(independent_ratio(pd.Series({"variance": 0.0}), pd.Series({"variance": 1.0}))[0])
+
+
+def discrete_row(name: str, variance: float, bias: float, **options: object) -> Record:
+    model = json.dumps({"data": "digits", "kl": "closed", "stage": "end", "latents": "bernoulli"})
+    return record(
+        distribution="vae_bernoulli_end_8", objective="vae_bernoulli", dimension=8, estimator=name, parameter="logits",
+        samples=1, objective_parameters=model, estimator_parameters=json.dumps(options), variance=variance,
+        variance_low=0.9 * variance, variance_high=1.1 * variance, bias_squared=bias, exact_bias_squared=math.nan,
+        expected_bias="biased" if bias else "none", relative_variance=math.nan, seconds=1e-4,
+    )  # fmt: skip
+
+
+def test_relaxations_of_a_discrete_model_are_set_against_score_functions(tmp_path: Path) -> None:
+    """Ahead from N = max((4 − 1)/0.5, (4 − 2)/0.1, (4 − 0.8)/2) = 20; an oracle does not count."""
+    rows = [
+        discrete_row("score_function_moving_average", 4.0, 0.0, decay=0.9),
+        discrete_row("score_function_baseline", 0.01, 0.0),
+        discrete_row("gumbel_softmax_1", 1.0, 0.5, temperature=1.0, hard=False),
+        discrete_row("gumbel_softmax_0.5", 2.0, 0.1, temperature=0.5, hard=False),
+        discrete_row("straight_through", 0.8, 2.0),
+    ]
+    part = report(tmp_path, rows).split("## Autoencoders with discrete latents")[1].split("\n## ")[0]
+    assert "Bernoulli latents, N = 1: a relaxation has the least mean squared error in 1 of 1 gradient." in part
+    assert (
+        "| bernoulli | end | 8 | ∇logits | 1.5 = 1 [0.9, 1.1] + 0.5 (τ = 1) | – | 2.8 = 0.8 [0.72, 0.88] + 2 "
+        "| 4 [3.6, 4.4] (moving_average) | 20 |" in part
+    )
+    unbiased_ahead = [discrete_row("score_function_moving_average", 0.7, 0.0, decay=0.9), *rows[1:]]
+    part = report(tmp_path / "other", unbiased_ahead).split("## Autoencoders with discrete latents")[1]
+    assert "N = 1: a relaxation has the least mean squared error in 0 of 1 gradient." in part
+
+
+def test_the_ratios_are_drawn_against_the_number_of_latents(tmp_path: Path) -> None:
+    """Both claimed estimators at every D and stage; one D alone is no curve, a sampled KL another problem."""
+    report(
+        tmp_path,
+        [*rows("start", 8), *rows("end", 2, 0.5), *rows("end", 8), model_row("score_function", 9, kl="sampled")],
+    )
+    drawn = pd.read_csv(tmp_path / "figures" / "report" / "vae_ratios.csv")
+    found = drawn[["stage", "dimension", "estimator", "relative_variance"]].itertuples(index=False, name=None)
+    assert list(found) == [
+        ("start", 8, "score_function", 2000.0),
+        ("start", 8, "score_function_baseline", 7.0),
+        ("end", 2, "score_function", 1000.0),
+        ("end", 2, "score_function_baseline", 3.5),
+        ("end", 8, "score_function", 2000.0),
+        ("end", 8, "score_function_baseline", 7.0),
+    ]
+    assert (tmp_path / "figures" / "report" / "vae_ratios.png").read_bytes().startswith(b"\x89PNG")
+    report(tmp_path, rows("end", 8))
+    assert not (tmp_path / "figures" / "report" / "vae_ratios.csv").exists()

@@ -11,7 +11,8 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from harness.inputs import checkpoints
 from harness.inputs.checkpoints import Snapshot, address, snapshot_of, stem, trained
 from harness.inputs.datasets import image_data
-from harness.inputs.vae import STAGES, Recipe, cross_entropy, decode, divergence, encode, loss_parts, train
+from harness.inputs.latents import gaussian_divergence
+from harness.inputs.vae import STAGES, Recipe, cross_entropy, decode, encode, loss, train
 from harness.vocabulary.errors import ConfigurationError
 
 TINY = Recipe(latent=2, hidden=16, steps=200)
@@ -24,7 +25,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def negative_elbo(weights: checkpoints.Weights, x: torch.Tensor, noise: torch.Tensor) -> float:
     """By torch's own distributions; a Bernoulli's log density is linear in x, so that intensities will do."""
-    loc, log_scale = encode(weights, x)
+    loc, log_scale = encode(TINY, weights, x).values()
     q = Normal(loc, log_scale.exp())
     p = Bernoulli(logits=decode(weights, loc + q.scale * noise), validate_args=False)
     return float((kl_divergence(q, Normal(0.0, 1.0)).sum(-1) - p.log_prob(x).sum(-1)).mean())
@@ -51,10 +52,12 @@ def test_the_loss_is_torchs_own() -> None:
     x = image_data("digits")[:50]
     weights = train(TINY, image_data("digits"))[0]["end"]
     noise = torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
-    assert float(loss_parts(weights, x, noise)[0]) == pytest.approx(negative_elbo(weights, x, noise), rel=1e-5)
+    surrogate, parts = loss(TINY, weights, x, torch.Generator().manual_seed(1))
+    assert float(parts[0]) == pytest.approx(negative_elbo(weights, x, noise), rel=1e-5)
+    assert float(surrogate) == float(parts[0]) == pytest.approx(float(parts[1] + parts[2]))
     loc, log_scale = torch.tensor([[0.3, -1.0]]), torch.tensor([[0.2, -0.7]])
     exact = kl_divergence(Normal(loc, log_scale.exp()), Normal(0.0, 1.0)).sum(-1)
-    assert torch.allclose(divergence(loc, log_scale), exact)
+    assert torch.allclose(gaussian_divergence({"loc": loc, "log_scale": log_scale}), exact)
     logits = torch.tensor([2.0, -100.0, 100.0])
     assert float(cross_entropy(logits, torch.tensor([0.25, 0.0, 1.0]))) == pytest.approx(2.126928 - 0.5, abs=1e-5)
 
@@ -85,6 +88,7 @@ def test_a_damaged_or_missing_checkpoint_is_made_again(tmp_path: Path) -> None:
 
 def test_every_option_has_its_own_address() -> None:
     recipes = [TINY, Recipe(), Recipe(latent=3), Recipe(hidden=16), Recipe(steps=5), Recipe(training_seed=1)]
+    recipes += [Recipe(latents="bernoulli"), Recipe(latents="categorical"), Recipe(latents="categorical", categories=3)]
     assert len({address(recipe) for recipe in recipes}) == len(recipes)
 
 
@@ -92,7 +96,7 @@ def test_a_snapshot_is_the_encoder_on_a_frozen_minibatch() -> None:
     snapshot = snapshot_of({"latent": 2, "hidden": 4, "steps": 2, "stage": "middle", "minibatch": 5})
     assert snapshot == Snapshot(Recipe(latent=2, hidden=4, steps=2), "middle", 5)
     assert torch.equal(snapshot.images, snapshot.images)
-    loc, log_scale = encode(trained(snapshot.recipe)["middle"], snapshot.images)
+    loc, log_scale = encode(snapshot.recipe, trained(snapshot.recipe)["middle"], snapshot.images).values()
     q = snapshot.posterior()
     assert torch.equal(torch.tensor(q["loc"]), loc)
     assert torch.equal(torch.tensor(q["log_scale"]), log_scale)
@@ -103,8 +107,10 @@ def test_a_snapshot_is_the_encoder_on_a_frozen_minibatch() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"latents": 2}, "unknown option of vae 'latents'; choose one of data, hidden"),
+        ({"latentz": 2}, "unknown option of vae 'latentz'; choose one of categories, data, hidden"),
         ({"latent": 0}, "latent: expected a positive integer, got 0"),
+        ({"latents": "binary"}, "unknown latents 'binary'; choose one of bernoulli, categorical, gaussian"),
+        ({"latents": "categorical", "categories": 0}, "categories: expected a positive integer, got 0"),
         ({"steps": 1.5}, "steps: expected a positive integer, got 1.5"),
         ({"stage": "late"}, "unknown stage 'late'; choose one of end, middle, start"),
         ({"minibatch": 1798}, "minibatch: expected an integer from 1 to 1797, got 1798"),

@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.entry.messages import one_line
-from harness.entry.schema import config_folder, register
+from harness.entry.schema import register
+from harness.storage.shipped import config_folder
 from harness.vocabulary.errors import ConfigurationError, HarnessError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from harness.entry.schema import DEFAULT_VARIANT
 from harness.vocabulary.cells import (
     DEVICES,
     DTYPES,
@@ -50,8 +51,9 @@ def check_scalars(cfg: DictConfig) -> None:
     """All that does not depend on a sweep's axes, before the first job starts. Raises: ConfigurationError."""
     plain = {str(key): value for key, value in cfg.items() if key not in ("hydra", "distribution", "objective")}
     policy_from(plain)
-    samples_from(OmegaConf.to_container(cfg.samples) if OmegaConf.is_config(cfg.samples) else cfg.samples)
-    estimators_from(OmegaConf.to_container(cfg.estimators, resolve=True))  # type: ignore[arg-type]
+    samples = samples_from(OmegaConf.to_container(cfg.samples) if OmegaConf.is_config(cfg.samples) else cfg.samples)
+    specs = estimators_from(OmegaConf.to_container(cfg.estimators, resolve=True))  # type: ignore[arg-type]
+    match_from(cfg.match, [spec.name for spec in specs], samples)
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -62,20 +64,49 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 def distribution_from(plain: dict[str, Any], objective: ObjectiveSpec, inputs: Path) -> DistributionSpec:
     """q; parameters of a ``fitted`` one come from the inputs floor."""
+    if plain["fitted"] == "vae":
+        return posterior_from(plain, objective)
     for key in ("name", "target"):
         if plain[key] == "???":
             raise ConfigurationError(f"distribution.{key} is missing; give a name and a target class")
-    parameters, name = dict(plain["parameters"]), plain["name"]
-    if plain["fitted"] == "vae":
-        if objective.target != "vae":
-            raise ConfigurationError("distribution=vae is the posterior of a model: it goes with objective=vae")
-        parameters = {**snapshot_from(objective.options).posterior(), **parameters}
-        name = f"{name}_{objective.options['stage']}_{objective.options['latent']}"
-    elif plain["fitted"] is not None:
+    parameters, name = varied(plain), plain["name"]
+    if plain["fitted"] is not None:
         from harness.inputs.posteriors import fitted_posterior
 
         parameters = {**fitted_posterior(plain["fitted"], inputs), **parameters}
     return DistributionSpec(name, plain["target"], parameters, plain["constants"], plain["categories"])
+
+
+def varied(plain: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of the chosen variant. Raises: ConfigurationError for an unknown variant or parameter."""
+    parameters, variant, variants = plain["parameters"], plain["variant"], plain["variants"]
+    if variant == DEFAULT_VARIANT:
+        return dict(parameters)
+    if variant not in variants:
+        raise ConfigurationError(choose(f"variant of {plain['name']}", variant, {DEFAULT_VARIANT, *variants}))
+    changed = variants[variant]
+    if not isinstance(changed, dict):
+        raise ConfigurationError(
+            f"distribution.variants.{variant}: expected parameters with their values, got {changed!r}"
+        )
+    unknown = [name for name in changed if name not in parameters]
+    if unknown:
+        raise ConfigurationError(
+            f"distribution.variants.{variant}: {plain['name']} has no parameter {unknown[0]!r}; "
+            f"choose one of {', '.join(parameters)}"
+        )
+    return {**parameters, **changed}
+
+
+def posterior_from(plain: dict[str, Any], objective: ObjectiveSpec) -> DistributionSpec:
+    """q(z|x) of the model that the objective is about; of the class that its latents say."""
+    if objective.target != "vae":
+        raise ConfigurationError("distribution=vae is the posterior of a model: it goes with objective=vae")
+    snapshot = snapshot_from(objective.options)
+    kind = [] if snapshot.recipe.latents == "gaussian" else [snapshot.recipe.latents]
+    name = "_".join([plain["name"], *kind, snapshot.stage, str(snapshot.recipe.latent)])
+    parameters = {**snapshot.posterior(), **plain["parameters"]}
+    return DistributionSpec(name, snapshot.recipe.kind.target, parameters, plain["constants"], plain["categories"])
 
 
 def objective_from(plain: dict[str, Any], inputs: Path) -> ObjectiveSpec:
@@ -111,6 +142,21 @@ def estimators_from(plain: dict[str, Any]) -> tuple[EstimatorSpec, ...]:
         specs.append(EstimatorSpec(name, entry["target"], options))
         make_estimator(specs[-1])
     return tuple(specs)
+
+
+def match_from(names: Sequence[str] | None, job_estimators: Sequence[str], samples: Sequence[int]) -> tuple[str, ...]:
+    """The estimators whose N is searched. Raises: ConfigurationError where one is not measured, or its yardstick."""
+    from harness.measurement.ratios import REFERENCE
+
+    others = [name for name in job_estimators if name != REFERENCE]
+    for name in names or ():
+        if name not in others:
+            raise ConfigurationError(choose("estimator to match", name, others))
+    if names and (REFERENCE not in job_estimators or 1 not in samples):
+        raise ConfigurationError(
+            f"match: what is met is the variance of {REFERENCE} at N = 1; add it to estimator, and 1 to samples"
+        )
+    return tuple(dict.fromkeys(names or ()))
 
 
 def positive_integer(name: str, value: object) -> int:

@@ -53,6 +53,7 @@ def manifest(
         "schema_version": SCHEMA_VERSION,
         "jobs": jobs,
         "cells": cells,
+        "match": list(settings.match or ()),
         "measured_now": sum(report.measured for report in reports.values()),
         "precision": settings.precision,
         "budget_draws": settings.budget_draws,

@@ -9,7 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from harness.entry.configuration import job_from
+from harness.entry.configuration import job_from, match_from
+from harness.entry.matching import next_cells
 from harness.entry.progress import show_progress
 from harness.measurement.runner import check_job, measure
 from harness.storage.archive import ReferenceArchive
@@ -32,9 +33,14 @@ def run_job(cfg: DictConfig) -> None:
     try:
         job = job_from(cfg)
         title = job.title()
+        matched = match_from(cfg.match, [spec.name for spec in job.estimators], job.samples)
+        store, archive = CellStore(folder), ReferenceArchive(folder.parent / "inputs")
         planned = {address_of(cell): cell for cell in job.cells()}
-        addresses = tuple(planned)
-        measured = measure_missing(job, planned, CellStore(folder), ReferenceArchive(folder.parent / "inputs"))
+        while planned:
+            addresses += tuple(planned)
+            measured += measure_missing(job, planned, store, archive)
+            found = next_cells(job, matched, [r for a in addresses if (r := store.load(a)) is not None])
+            planned = {address: cell for address, cell in found.items() if address not in addresses}
         report = JobReport(number, title, addresses, measured)
     except ConfigurationError as error:
         report = JobReport(number, title, addresses, measured, str(error), "configuration")

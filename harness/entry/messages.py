@@ -8,7 +8,7 @@ import re
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.entry.schema import config_folder
+from harness.storage.shipped import config_folder
 from harness.vocabulary.errors import choose
 
 

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
+
+#: The variant of a distribution that its own ``parameters`` are.
+DEFAULT_VARIANT = "default"
 
 # omegaconf reads these annotations at run time and knows Optional, not `X | None`.
 
 
 @dataclass
 class DistributionConfig:
-    """``q_θ``; ``k`` is what the shipped objectives read theirs from, ``fitted`` the input that provides parameters."""
+    """``q_θ``; ``k`` is what the shipped objectives read theirs from, ``fitted`` the input that provides parameters.
+
+    ``variants``: name → parameters that replace those of the same name; ``variant`` chooses one, ``default`` none.
+    """
 
     name: str = MISSING
     target: str = MISSING
     parameters: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
+    variants: dict[str, Any] = field(default_factory=dict)
+    variant: str = DEFAULT_VARIANT
     categories: Optional[int] = None  # noqa: UP045
     k: Any = 0.45
     fitted: Optional[str] = None  # noqa: UP045
@@ -45,6 +52,7 @@ class HarnessConfig:
     device: DeviceConfig = MISSING
     dimension: Optional[int] = None  # noqa: UP045
     samples: Any = MISSING
+    match: Optional[list[str]] = None  # noqa: UP045
     seed: int = 0
     dtype: str = "float32"
     replicates: Optional[int] = None  # noqa: UP045
@@ -72,10 +80,3 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=HarnessConfig)
     OmegaConf.register_new_resolver("harness.ladder", ladder, replace=True)
     OmegaConf.register_new_resolver("harness.devices", devices_present, replace=True)
-
-
-def config_folder() -> Path:
-    """The folder ``conf``: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from harness.inputs.datasets import image_data
+from harness.inputs.latents import DRAWS, KINDS
 from harness.inputs.vae import BATCH, CURVE, DECAYS, LEARNING_RATE, STAGES, Recipe, Weights, encode, train
 from harness.vocabulary.cells import digest
 from harness.vocabulary.errors import ConfigurationError, StorageError, choose
@@ -50,10 +51,9 @@ class Snapshot:
         chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
         return images[chosen[: self.minibatch]]
 
-    def posterior(self) -> dict[str, list[list[float]]]:
-        """q(z|x) of the minibatch: ``{"loc": [B, latent], "log_scale": [B, latent]}`` as nested lists."""
-        loc, log_scale = encode(self.weights, self.images)
-        return {"loc": loc.tolist(), "log_scale": log_scale.tolist()}
+    def posterior(self) -> dict[str, Any]:
+        """q(z|x) of the minibatch as nested lists: ``loc`` and ``log_scale``, or ``logits``; [B, D] or [B, D, K]."""
+        return {name: value.tolist() for name, value in encode(self.recipe, self.weights, self.images).items()}
 
 
 def snapshot_of(options: Mapping[str, Any]) -> Snapshot:
@@ -65,7 +65,9 @@ def snapshot_of(options: Mapping[str, Any]) -> Snapshot:
             raise ConfigurationError(choose("option of vae", name, valid))
     recipe = Recipe(**{name: value for name, value in options.items() if name in own})
     snapshot = Snapshot(recipe, **{name: value for name, value in options.items() if name not in own})
-    for name in ("latent", "hidden", "steps"):
+    if recipe.latents not in KINDS:
+        raise ConfigurationError(choose("latents", str(recipe.latents), KINDS))
+    for name in ("latent", "categories", "hidden", "steps"):
         positive(name, getattr(recipe, name))
     if snapshot.stage not in STAGES:
         raise ConfigurationError(choose("stage", str(snapshot.stage), STAGES))
@@ -85,14 +87,15 @@ def address(recipe: Recipe) -> str:
     """A digest of all that training depends on."""
     images = image_data(recipe.data, recipe.images)
     pixels = hashlib.sha256(images.numpy().tobytes()).hexdigest()
-    constants = [VERSION, BATCH, LEARNING_RATE, *DECAYS, torch.__version__]
+    constants = [VERSION, BATCH, DRAWS, LEARNING_RATE, *DECAYS, torch.__version__]
     options: dict[str, Any] = {**asdict(recipe), "images": pixels}
     return digest([options, constants])
 
 
 def stem(recipe: Recipe) -> str:
-    """Name of a model's files without suffix: ``vae-digits-8-<digest>``."""
-    return f"vae-{recipe.data}-{recipe.latent}-{address(recipe)}"
+    """Name of a model's files without suffix: ``vae-digits-8-<digest>``, ``vae-digits-bernoulli-8-<digest>``."""
+    kind = "" if recipe.latents == "gaussian" else f"{recipe.latents}-"
+    return f"vae-{recipe.data}-{kind}{recipe.latent}-{address(recipe)}"
 
 
 def trained(recipe: Recipe, folder: Path | None = None) -> dict[str, Weights]:

@@ -1,8 +1,10 @@
-"""A variational autoencoder, small enough to be trained here: encoder x → (μ, log σ²), Bernoulli decoder z → logits.
+"""Variational autoencoders, small enough to be trained here: encoder x → q(z|x), Bernoulli decoder z → logits.
 
-Minimizes the negative ELBO of a data point, ``E_q[−log p(x|z)] + KL(q(z|x) ‖ N(0, I))``, by Adam on minibatches, one
-reparameterized z each. ``−log p(x|z)`` is the binary cross-entropy summed over pixels, and the KL is in closed form.
-Source: Kingma and Welling (2014), §3 and appendices B and C.
+Minimizes the negative ELBO of a data point, ``E_q[−log p(x|z)] + KL(q(z|x) ‖ prior)``, by Adam on minibatches.
+``−log p(x|z)`` is the binary cross-entropy summed over pixels, and the KL is in closed form. Gaussian latents are
+reparameterized, one z for each image; discrete ones follow the score function with leave-one-out baseline: unbiased,
+so that it favours none of the relaxations that are judged at its weights.
+Source: Kingma and Welling (2014), §3 and appendices B and C; Kool, van Hoof and Welling (2019).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, softplus
 
+from harness.inputs.latents import KINDS, Kind, Leaves
 from harness.vocabulary.seeds import seed_of
 
 Weights = Mapping[str, Tensor]
@@ -29,26 +32,35 @@ CURVE_ROWS = 100
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the trained weights, but for the images themselves. ``images``: the path of an IDX file."""
+    """What decides the trained weights, but for the images themselves. ``images``: the path of an IDX file.
+
+    ``latents``: a key of ``KINDS``; ``latent``: their number D; ``categories``: K of categorical ones.
+    """
 
     data: str = "digits"
     images: str | None = None
+    latents: str = "gaussian"
     latent: int = 8
+    categories: int = 4
     hidden: int = 128
     steps: int = 3000
     training_seed: int = 0
 
+    @property
+    def kind(self) -> Kind:
+        """What is particular to these latents."""
+        return KINDS[self.latents]
 
-def encode(weights: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Images [..., pixels] → (μ, log σ) of q(z|x), each [..., latent]; the second half of the output is log σ²."""
+
+def encode(recipe: Recipe, weights: Weights, x: Tensor) -> dict[str, Tensor]:
+    """Images [..., pixels] → parameters of q(z|x) by leaf, each [..., D] or [..., D, K]."""
     hidden = torch.tanh(linear(x, weights["encoder.0.weight"], weights["encoder.0.bias"]))
     output = linear(hidden, weights["encoder.1.weight"], weights["encoder.1.bias"])
-    loc, log_variance = output.chunk(2, -1)
-    return loc, log_variance / 2
+    return recipe.kind.leaves(output, recipe.categories)
 
 
 def decode(weights: Weights, z: Tensor) -> Tensor:
-    """Latents [..., latent] → Bernoulli logits [..., pixels]."""
+    """Latents [..., latent], or one-hot ones flattened, → Bernoulli logits [..., pixels]."""
     hidden = torch.tanh(linear(z, weights["decoder.0.weight"], weights["decoder.0.bias"]))
     return linear(hidden, weights["decoder.1.weight"], weights["decoder.1.bias"])
 
@@ -58,17 +70,12 @@ def cross_entropy(logits: Tensor, x: Tensor) -> Tensor:
     return softplus(logits).sum(-1) - (logits * x).sum(-1)
 
 
-def divergence(loc: Tensor, log_scale: Tensor) -> Tensor:
-    """``KL(N(μ, σ²) ‖ N(0, I)) = ½ Σ (μ² + σ² − log σ² − 1)``: [..., latent] → [...]."""
-    return 0.5 * (loc.square() + (2 * log_scale).exp() - 2 * log_scale - 1).sum(-1)
-
-
 def initial(recipe: Recipe, pixels: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Weights and biases uniform within ±1/√(inputs of the layer)."""
     layers = {
         "encoder.0": (pixels, recipe.hidden),
-        "encoder.1": (recipe.hidden, 2 * recipe.latent),
-        "decoder.0": (recipe.latent, recipe.hidden),
+        "encoder.1": (recipe.hidden, recipe.latent * recipe.kind.outputs(recipe.categories)),
+        "decoder.0": (recipe.latent * recipe.kind.inputs(recipe.categories), recipe.hidden),
         "decoder.1": (recipe.hidden, pixels),
     }
     weights = {}
@@ -98,10 +105,9 @@ def descend(recipe: Recipe, images: Tensor, generator: torch.Generator) -> tuple
     every, sums, rows = -(-recipe.steps // CURVE_ROWS), torch.zeros(3), []
     for step in range(1, recipe.steps + 1):
         chosen = torch.randint(len(images), (BATCH,), generator=generator)
-        noise = torch.randn(BATCH, recipe.latent, generator=generator, dtype=torch.float32)
-        parts = loss_parts(adam.leaves, images[chosen], noise)
-        adam.step(torch.autograd.grad(parts[0], list(adam.leaves.values())))
-        sums = sums + parts.detach()
+        surrogate, parts = loss(recipe, adam.leaves, images[chosen], generator)
+        adam.step(torch.autograd.grad(surrogate, list(adam.leaves.values())))
+        sums = sums + parts
         if step == max(1, recipe.steps // 2):
             stages["middle"] = copied(adam.leaves)
         if step % every == 0:
@@ -111,12 +117,22 @@ def descend(recipe: Recipe, images: Tensor, generator: torch.Generator) -> tuple
     return {**stages, "end": copied(adam.leaves)}, torch.tensor(rows).reshape(-1, len(CURVE))
 
 
-def loss_parts(weights: Weights, x: Tensor, noise: Tensor) -> Tensor:
-    """(negative ELBO, reconstruction, divergence), mean over data points: [3]."""
-    loc, log_scale = encode(weights, x)
-    reconstruction = cross_entropy(decode(weights, loc + log_scale.exp() * noise), x).mean()
-    kl = divergence(loc, log_scale).mean()
-    return torch.stack([reconstruction + kl, reconstruction, kl])
+def loss(recipe: Recipe, weights: Weights, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(a surrogate with the loss's gradient, (negative ELBO, reconstruction, divergence) [3]), means over images."""
+    kind, q = recipe.kind, encode(recipe, weights, x)
+    z = kind.sample(q, generator)
+    costs = cross_entropy(decode(weights, z.flatten(2)), x)  # [S, B]
+    reconstruction, divergence = costs.mean(), kind.divergence(q).mean()
+    parts = torch.stack([reconstruction + divergence, reconstruction, divergence]).detach()
+    return reconstruction + divergence + score_part(kind, q, z, costs), parts
+
+
+def score_part(kind: Kind, q: Leaves, z: Tensor, costs: Tensor) -> Tensor:
+    """``(1/S) Σ_s (f_s − (1/(S−1)) Σ_{r≠s} f_r) log q(z_s)``, mean over images; 0 where z itself carries the graph."""
+    if kind.log_prob is None:
+        return costs.new_zeros(())
+    advantage = len(costs) / (len(costs) - 1) * (costs - costs.mean(0)).detach()
+    return (advantage * kind.log_prob(q, z)).mean()
 
 
 def copied(weights: Weights) -> dict[str, Tensor]:
@@ -129,7 +145,8 @@ def show(recipe: Recipe, step: int, loss: float) -> None:
     last = step + -(-recipe.steps // CURVE_ROWS) > recipe.steps
     if last or sys.stderr.isatty():
         start, end = ("\r" if sys.stderr.isatty() else ""), ("\n" if last else "")
-        text = f"training vae on {recipe.data}, latent {recipe.latent}: step {step} of {recipe.steps}, loss {loss:.2f}"
+        model = f"{recipe.data}, {recipe.latent} {recipe.latents} latents"
+        text = f"training vae on {model}: step {step} of {recipe.steps}, loss {loss:.2f}"
         sys.stderr.write(start + text + end)
         sys.stderr.flush()
 

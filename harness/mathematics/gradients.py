@@ -7,7 +7,7 @@ from torch import Tensor
 
 from harness.mathematics.draws import Draw, slopes_of
 from harness.mathematics.estimators import Estimator
-from harness.mathematics.objectives import Upstream
+from harness.mathematics.objectives import Upstream, known_gradient_of
 
 
 def block_gradients(draw: Draw, estimator: Estimator, *, last: bool = False) -> dict[str, Tensor]:
@@ -15,7 +15,8 @@ def block_gradients(draw: Draw, estimator: Estimator, *, last: bool = False) -> 
 
     The graph is kept, since the estimators of a job share it, unless this is the ``last`` of them and the next draw
     needs nothing of it: its memory is then used again while it is still in the cache. A leaf that the surrogate does
-    not reach (a step function along the path) has gradient zero.
+    not reach (a step function along the path) has gradient zero. What the loss's gradient has that needs no draw, a
+    KL in closed form, is added to every row.
     """
     surrogate = estimator.surrogate(draw)
     leaves = list(draw.theta.values())
@@ -27,6 +28,8 @@ def block_gradients(draw: Draw, estimator: Estimator, *, last: bool = False) -> 
         name: (torch.zeros_like(leaf) if gradient is None else gradient).detach()
         for (name, leaf), gradient in zip(draw.theta.items(), found, strict=True)
     }
+    for name, known in known_gradient_of(draw.objective).items():
+        shaped[name] = shaped[name] + known.to(shaped[name])
     gradients = {name: gradient.flatten(1) for name, gradient in shaped.items()}
     model = draw.objective
     if isinstance(model, Upstream) and model.upstream:

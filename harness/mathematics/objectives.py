@@ -48,6 +48,43 @@ class Upstream(Protocol):
         ...
 
 
+@runtime_checkable
+class Regularized(Protocol):
+    """An objective beside which the loss has a term whose gradient is known without a draw, as a KL in closed form."""
+
+    @property
+    def known_gradient(self) -> Mapping[str, Tensor] | None:
+        """By leaf, in its shape; None where there is no such term."""
+        ...
+
+
+def known_gradient_of(objective: Objective) -> Mapping[str, Tensor]:
+    """By leaf; empty where nothing but ``E f`` is differentiated."""
+    return (objective.known_gradient or {}) if isinstance(objective, Regularized) else {}
+
+
+@runtime_checkable
+class Variational(Protocol):
+    """An objective that may hold ``log q(z; θ)`` itself: calling it takes θ as frozen."""
+
+    @property
+    def holds_log_density(self) -> bool: ...
+
+
+def holds_log_density(objective: Objective) -> bool:
+    """Whether the cost depends on θ not through z alone, but also through ``+ log q(z; θ)``."""
+    return isinstance(objective, Variational) and objective.holds_log_density
+
+
+@runtime_checkable
+class PerDataPoint(Protocol):
+    """An objective whose cost of a data point can be had alone, for that data point's z alone."""
+
+    def of_data_point(self, index: int) -> Objective:
+        """z [..., D(, K)] → [...]."""
+        ...
+
+
 def parameters_of(family: Family, objective: Objective) -> list[str]:
     """What gradients are measured with respect to: the leaves, and the weights behind them where there are any."""
     behind = objective.upstream if isinstance(objective, Upstream) else None
@@ -102,6 +139,10 @@ class Separable:
         """[..., D] → [...], or [..., D, K] → [...]."""
         values = self.term(z, self.k.to(z))
         return values.squeeze(-1) if self.k.shape == (1,) else values.sum(tuple(range(-self.k.ndim, 0)))
+
+    def of_data_point(self, index: int) -> Separable:
+        """The same for all of them."""
+        return self
 
     def unit(self, coordinate: int) -> Callable[[Tensor], Tensor]:
         """The part of f that belongs to one coordinate: [m] → [m], or [m, K] → [m]."""

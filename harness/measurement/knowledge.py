@@ -79,9 +79,10 @@ class Knowledge:
         """The gradient with respect to a leaf, and the variance of one estimator of it."""
         if isinstance(self.exact, NoExpectation):
             return Known(None, None, f"no gradient: {self.exact}", exists=False)
-        if leaf not in {known.name for known in self.family.leaves}:
-            return Known(None, None, "no gradient: not known for weights behind the parameters of q")
         gradient, why = self.first(lambda truth: truth.gradient(leaf))
+        if leaf not in {known.name for known in self.family.leaves}:
+            how = f"no gradient: {why}" if gradient is None else gradient.method
+            return Known(gradient, None, f"{how}; no variance: no formula for weights behind the parameters of q")
         variance, why_not = self.first(lambda truth: truth.variance(leaf, estimator, samples, baselines))
         if gradient is None:
             return Known(None, variance, f"no gradient: {why}")

@@ -92,7 +92,7 @@ def measure(job: Job, cells: Sequence[tuple[str, Cell]], archive: Archive | None
             estimators = {address: make_estimator(cell.estimator) for address, cell in group.items()}
             runnable, refused = split(problem, group, estimators)
             yield from refused
-            baselines = baselines or pilot_for(problem, list(estimators.values()))
+            baselines = baselines or pilot_for(problem, [make_estimator(cell.estimator) for _, cell in cells])
             built = Rows(problem.family, problem.dtype, device)
             situation = Situation(
                 problem.family, problem.objective, samples, problem.dtype, device, problem.key, baselines, built

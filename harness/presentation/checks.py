@@ -160,11 +160,11 @@ def against_exact(rows: pd.DataFrame) -> str:
 def precision_section(records: RecordSet) -> list[str]:
     """Imprecise, diverged and heavy-tailed rows, counted and listed compactly."""
     frame = records.frame
-    parts = ["## Imprecise rows and heavy tails"]
+    parts = ["## Precision and heavy tails", *kurtoses(records.measured)]
     imprecise, diverged = frame[frame["status"] == "imprecise"], frame[frame["status"] == "diverged"]
     tails = frame[frame["tail_flag"]]
     if imprecise.empty and diverged.empty and tails.empty:
-        return [*parts, "Neither."]
+        return [*parts, "No row is imprecise, has diverged or is flagged."]
     parts.append(
         f"{plural(len(imprecise), 'row')} imprecise, {len(diverged)} diverged, {len(tails)} with a tail too heavy for "
         "the interval to hold its level (their bias verdict is *cannot tell*)."
@@ -174,6 +174,22 @@ def precision_section(records: RecordSet) -> list[str]:
         parts.append(f"Largest relative half-width among the imprecise: {worst}.")
     body = grouped([("imprecise", imprecise), ("diverged", diverged), ("heavy tail", tails)])
     return [*parts, folded("Which", table(["what", "q × f", "rows", "D", "N", "θ", "estimators"], body, 2))]
+
+
+def kurtoses(frame: pd.DataFrame) -> list[str]:
+    """Per estimator: half-widths, effective kurtosis, and how many rows the tail flag marks."""
+    body = []
+    for method in method_order(frame):
+        rows = frame[(frame["method"] == method) & frame["kurtosis"].notna()]
+        if len(rows):
+            numbers = (rows["precision_reached"].median(), rows["kurtosis"].median(), rows["kurtosis"].max())
+            body.append([method, len(rows), *map(number, numbers), f"{int(rows['tail_flag'].sum())}/{len(rows)}"])
+    headers = ["estimator", "rows", "relative half-width (median)", "kurtosis (median)", "largest", "flagged"]
+    text = (
+        "*Kurtosis* is that of a scalar whose sample variance would spread as much as the coordinate-averaged variance "
+        "does between blocks (a Gaussian's is 3); a *flagged* row has too heavy a tail for its R."
+    )
+    return [text, table(headers, body)] if body else []
 
 
 def grouped(kinds: list[tuple[str, pd.DataFrame]]) -> list[list[object]]:

@@ -18,10 +18,14 @@ DISTRIBUTIONS = (
     "uniform", "uniform_from_zero", "bernoulli", "categorical", "poisson", "geometric", "weights_start",
     "weights_trained",
 )  # fmt: skip
-OBJECTIVES = ("quadratic", "linear", "exponential", "cosine", "step", "logistic_regression", "vae")
+OBJECTIVES = (
+    "quadratic", "linear", "exponential", "cosine", "step", "logistic_regression", "vae", "vae_bernoulli",
+    "vae_categorical",
+)  # fmt: skip
 ESTIMATORS = (
     "score_function", "score_function_baseline", "score_function_leave_one_out", "score_function_optimal_baseline",
-    "score_function_moving_average", "reparameterized",
+    "score_function_moving_average", "reparameterized", "reparameterized_explicit",
+    "reparameterized_sticking_the_landing",
 )  # fmt: skip
 DEVICES = ("cpu", "cuda", "mps")
 KNOWN_ORDER = {

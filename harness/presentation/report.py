@@ -6,18 +6,23 @@ The same records give the same bytes, figures included, in whatever order their 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.presentation.approximate_gamma import approximate_gamma_section
 from harness.presentation.checks import agreement_section, bias_section, missing_section, precision_section
+from harness.presentation.choosing import choosing_section
+from harness.presentation.claims import claims_section, judged_claims, tally
 from harness.presentation.collect import RecordSet, collect, shown_path
-from harness.presentation.cost import cost_section
 from harness.presentation.failures import failures_section
 from harness.presentation.figures import DRAWERS, Figure, draw_figures
+from harness.presentation.headline import headline
 from harness.presentation.markdown import document, figure
+from harness.presentation.matching import matching_section
 from harness.presentation.overview import ESTIMAND, reference_section, run_section, verdict
 from harness.presentation.real_data import real_data_section
+from harness.presentation.regimes import regimes_section
 from harness.presentation.relaxations import relaxations_section
 from harness.presentation.spread import families_section, losses_section, objectives_section, scope
 from harness.presentation.vae import vae_section
@@ -38,34 +43,24 @@ def write_report(folders: Sequence[Path], output: Path) -> Path:
 
 
 def render(records: RecordSet, figures: dict[str, Figure], output: Path) -> str:
-    """All sections, each figure in the section it belongs to."""
+    """Three parts for three readers, each figure in the section it belongs to."""
     names = [str(source.manifest.get("name") or Path(source.path).name) for source in records.sources]
-    place = f"figures/{output.stem}"
+    drawn = Drawn(figures, f"figures/{output.stem}")
+    claims = judged_claims(records)
     return document([
         f"# Variance of gradient estimators: {', '.join(names)}",
         verdict(records),
-        scope(records.frame),
+        headline(records),
+        drawn.part("dimension"),
+        f"{scope(records.frame)} {tally(claims)} ([all of them](#claims)).".strip(),
+        CONTENTS,
+        "# Choosing an estimator",
         ESTIMAND,
+        *choosing(records, drawn),
+        "# The evidence",
         *reference_section(records),
-        figure_part(figures, "dimension", place),
+        *claims_section(claims),
         *run_section(records),
-        *families_section(records),
-        *why_section(records),
-        *([figure_part(figures, "geometry", place)] if "geometry" in figures else []),
-        *failures_section(records),
-        *approximate_gamma_section(records),
-        *([figure_part(figures, "approximate_gamma", place)] if "approximate_gamma" in figures else []),
-        *losses_section(records),
-        *objectives_section(records),
-        *relaxations_section(records),
-        *([figure_part(figures, "relaxations", place)] if "relaxations" in figures else []),
-        *real_data_section(records),
-        *vae_section(records),
-        *([figure_part(figures, "vae", place)] if "vae" in figures else []),
-        "## Variance against the number of samples",
-        figure_part(figures, "samples", place),
-        *cost_section(records),
-        figure_part(figures, "work", place),
         *bias_section(records),
         *agreement_section(records),
         *precision_section(records),
@@ -74,12 +69,57 @@ def render(records: RecordSet, figures: dict[str, Figure], output: Path) -> str:
     ])  # fmt: skip
 
 
-def figure_part(figures: dict[str, Figure], name: str, place: str) -> str:
-    """A figure, or what the records lack for it."""
-    drawn = figures.get(name)
-    if drawn is None:
-        return f"*No figure here: it needs {DRAWERS[name][1]}, which these records lack.*"
-    return figure(drawn.alt, f"{place}/{drawn.path.name}", drawn.caption)
+CONTENTS = (
+    "*For a decision*: [Choosing an estimator](#choosing-an-estimator), problem by problem, and where the claims hold. "
+    "*For the sceptic*: [The evidence](#the-evidence), with intervals, exact values, tests of bias, heavy tails, the "
+    "environment and the commands that give these numbers again."
+)
+
+
+def choosing(records: RecordSet, drawn: Drawn) -> list[str]:
+    """What a practitioner asks: which estimator, how many samples, where, why, and when it fails."""
+    return [
+        *choosing_section(records),
+        drawn.part("work"),
+        *matching_section(records),
+        *families_section(records),
+        *regimes_section(records),
+        drawn.if_there("regimes"),
+        *losses_section(records),
+        *objectives_section(records),
+        *why_section(records),
+        drawn.if_there("geometry"),
+        *failures_section(records),
+        *approximate_gamma_section(records),
+        drawn.if_there("approximate_gamma"),
+        *relaxations_section(records),
+        drawn.if_there("relaxations"),
+        *real_data_section(records),
+        *vae_section(records),
+        drawn.if_there("vae_ratios"),
+        drawn.if_there("vae"),
+        "## Variance against the number of samples",
+        drawn.part("samples"),
+    ]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The figures that these records gave, and the folder they lie in."""
+
+    figures: Mapping[str, Figure]
+    place: str
+
+    def part(self, name: str) -> str:
+        """A figure, or what the records lack for it."""
+        if name not in self.figures:
+            return f"*No figure here: it needs {DRAWERS[name][1]}, which these records lack.*"
+        return self.if_there(name)
+
+    def if_there(self, name: str) -> str:
+        """A figure; blank without one."""
+        drawn = self.figures.get(name)
+        return "" if drawn is None else figure(drawn.alt, f"{self.place}/{drawn.path.name}", drawn.caption)
 
 
 def regenerate_section(records: RecordSet, output: Path) -> list[str]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
-from harness.statistics.blocks import Array, Blocks
+if TYPE_CHECKING:  # judgement reads stored intervals, and needs no torch for it
+    from harness.statistics.blocks import Array, Blocks
 
 LEVEL = 0.95
 #: How much of the Edgeworth correction is applied: more than 1, as the skewness of 64 heavy-tailed numbers comes out
@@ -77,6 +79,17 @@ def log_interval(value: float, parts: Array, curvature: float, blocks: int) -> I
         shift = SKEWNESS_FACTOR * (skewness * (2 * t * t + 1) / 6 - curvature / error * t * t / 2)
     low, high = t + max(0.0, -shift), t + max(0.0, shift)
     return Interval(value, value * math.exp(-low * error), value * math.exp(high * error))
+
+
+def log_standard_error(value: float, low: float, high: float, blocks: int) -> float:
+    """SE of log v, read back from an interval of ``log_interval``: ``min(log(v/low), log(high/v))/t_{B−1}``.
+
+    No more than one of the two ends was moved outwards by the skewness, so that the nearer one is t·SE away. NaN where
+    there is no interval; 0 for one that is a point.
+    """
+    if blocks < 2 or not 0 < low <= value <= high < math.inf:
+        return math.nan
+    return min(math.log(value / low), math.log(high / value)) / t_quantile(blocks)
 
 
 def variance_interval(blocks: Blocks) -> Interval:

@@ -15,12 +15,13 @@ from typing import Any
 from torch import Tensor
 
 from harness.mathematics.draws import Baselines, Draw
+from harness.mathematics.estimators import explicit
 from harness.mathematics.estimators import marsaglia_tsang as mt
 from harness.mathematics.estimators import score_function as sf
 from harness.mathematics.estimators.relaxations import RELAXABLE, gumbel_softmax, straight_through
-from harness.mathematics.estimators.reparameterized import reparameterized
+from harness.mathematics.estimators.reparameterized import reparameterized, reparameterized_sticking_the_landing
 from harness.mathematics.families import Family
-from harness.mathematics.objectives import Objective, Separable, check_options, linear
+from harness.mathematics.objectives import Objective, Separable, check_options, holds_log_density, linear
 from harness.vocabulary.cells import EstimatorSpec
 from harness.vocabulary.errors import ConfigurationError, choose
 
@@ -45,6 +46,13 @@ def needs_reparameterizable(setting: Setting) -> str | None:
     return f"{setting.family.target.__name__} is not reparameterizable (no rsample)"
 
 
+def needs_log_density(setting: Setting) -> str | None:
+    """Requirement: f holds log q(z; θ)."""
+    if holds_log_density(setting.objective):
+        return None
+    return "the objective holds no log q(z; θ) whose score could be left out: it is reparameterized itself"
+
+
 def needs_two_samples(setting: Setting) -> str | None:
     """Requirement: N ≥ 2."""
     return None if setting.samples >= 2 else f"needs at least 2 samples, got {setting.samples}"
@@ -62,6 +70,11 @@ def jumping_objective(setting: Setting) -> str | None:
     return (
         None if setting.objective.continuous else "the objective is discontinuous, and the path does not see its jump"
     )
+
+
+def needs_explicit(setting: Setting) -> str | None:
+    """Requirement: q's transformation is written out."""
+    return explicit.refusal(setting.family)
 
 
 def needs_gammas(setting: Setting) -> str | None:
@@ -133,6 +146,15 @@ ESTIMATORS: dict[str, Method] = {
     ),
     "reparameterized": Method(
         reparameterized, requires=(needs_reparameterizable,), biased_if=(jumping_objective,), needs_path=True
+    ),
+    "reparameterized_explicit": Method(
+        explicit.reparameterized_explicit, requires=(needs_explicit,), biased_if=(jumping_objective,), needs_draw=False
+    ),
+    "reparameterized_sticking_the_landing": Method(
+        reparameterized_sticking_the_landing,
+        requires=(needs_reparameterizable, needs_log_density),
+        biased_if=(jumping_objective,),
+        needs_path=True,
     ),
     "gumbel_softmax": Method(gumbel_softmax, requires=(needs_relaxable,), biased_if=(relaxed_draws,)),
     "straight_through": Method(straight_through, requires=(needs_relaxable,), biased_if=(slope_for_difference,)),

@@ -15,7 +15,7 @@ import torch
 from harness.mathematics.draws import Baselines
 from harness.mathematics.estimators import Estimator
 from harness.mathematics.families import Family
-from harness.mathematics.objectives import Objective
+from harness.mathematics.objectives import Objective, known_gradient_of
 from harness.mathematics.truth.bounded import Bounded, FloatArray
 from harness.mathematics.truth.estimators import BIASED, METHODS, VARIANCES, Case, natural_scale
 from harness.mathematics.truth.moments import Moments
@@ -57,10 +57,12 @@ class Truth:
     problem: tuple[Family, Objective] | None = None
 
     def gradient(self, leaf: str) -> Exact:
-        """``∇_leaf E f``: [D] or [D, K].
+        """``∇_leaf E f``: [D] or [D, K]; or with respect to weights behind the leaves, [P].
 
         Raises: TruthRefused where it does not exist or its bound is too large.
         """
+        if leaf in self.moments.upstream:
+            return self.upstream_gradient(leaf)
         moments = self.moments.leaves[leaf]
         square = natural_scale(Case(self.moments, leaf, moments, 1, None, {}), "").value
         with np.errstate(over="ignore", invalid="ignore"):
@@ -68,6 +70,19 @@ class Truth:
         if not np.isfinite(moments.gradient.value).all():
             raise TruthRefused(f"the gradient with respect to {leaf} is not finite, or not known")
         return accepted(moments.gradient, scale, self.moments.method, self.limits)
+
+    def upstream_gradient(self, name: str) -> Exact:
+        """Weights whose gradient is 0 are many: a bound is held against the root mean square of all of them.
+
+        Raises: TruthRefused where it is too large.
+        """
+        found = self.moments.upstream[name]
+        size = float(np.sqrt(np.mean(np.square(found.value))))
+        if not found.error.max() <= self.limits.relative * size:
+            worst = float(found.error.max())
+            raise TruthRefused(f"the error bound {worst:.1e} is too large for a gradient of size {size:.1e}")
+        method = f"{self.moments.method}, pulled back from the parameters of q"
+        return Exact(found.value, found.error, method, np.full_like(found.value, size))
 
     def variance(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Exact:
         """Variance of ONE N-sample estimate per coordinate: [D] or [D, K]. It may be infinite: the method then says so.
@@ -92,7 +107,10 @@ class Truth:
         case = self.case(leaf, estimator, 1, None)
         scale = np.sqrt(natural_scale(case, estimator.target).value)
         method = METHODS.get(estimator.target, self.moments.method)
-        return accepted(BIASED[estimator.target](case).mean, scale, method, self.limits)
+        mean = BIASED[estimator.target](case).mean
+        if self.problem is not None and leaf in (known := known_gradient_of(self.problem[1])):
+            mean = mean + known[leaf].numpy()
+        return accepted(mean, scale, method, self.limits)
 
     def case(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Case:
         """One leaf and one estimator of it."""

@@ -115,10 +115,10 @@ def has_fallen(log_q: FloatArray, f: FloatArray, s: FloatArray) -> bool:
     return bool(fallen.all())
 
 
-def enumerated_problem(family: Family, objective: Objective) -> tuple[Raw, float] | None:
-    """A whole problem, all coordinates jointly, for any f; None for an infinite support.
+def all_outcomes(family: Family) -> Tensor | None:
+    """All values of all coordinates together, [S, D] or [S, D, K]; None for an infinite support.
 
-    Raises: TruthRefused for more than 2¹⁶ outcomes.
+    Raises: TruthRefused for more than 2¹⁶.
     """
     values = outcomes(family)
     if values is None:
@@ -128,6 +128,16 @@ def enumerated_problem(family: Family, objective: Objective) -> tuple[Raw, float
             f"f is not separable and q has {len(values)}^{family.dimension} outcomes, more than {LARGEST_ENUMERATION}"
         )
     index = torch.tensor(list(itertools.product(range(len(values)), repeat=family.dimension)))
-    z = values[index]  # [S, D] or [S, D, K]
+    return values[index]
+
+
+def enumerated_problem(family: Family, objective: Objective) -> tuple[Raw, float] | None:
+    """A whole problem, all coordinates jointly, for any f; None for an infinite support.
+
+    Raises: TruthRefused for more than 2¹⁶ outcomes.
+    """
+    z = all_outcomes(family)
+    if z is None:
+        return None
     log_q, s = chunked_scores(family, z)
     return sums(log_q, objective(z.unsqueeze(0)).reshape(-1).numpy(), s)

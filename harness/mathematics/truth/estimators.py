@@ -16,7 +16,8 @@ import numpy as np
 from harness.mathematics.draws import Baselines
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
-from harness.mathematics.truth.bounded import Bounded, FloatArray, nonnegative
+from harness.mathematics.truth.bounded import Bounded, FloatArray, nonnegative, stack
+from harness.mathematics.truth.data_points import each, shaped
 from harness.mathematics.truth.marsaglia_tsang import moments_of_proposal
 from harness.mathematics.truth.moments import LeafMoments, Moments
 from harness.mathematics.truth.relaxed import Estimate, Relaxation, relaxed_estimate
@@ -106,20 +107,39 @@ def reparameterized(case: Case) -> Bounded:
     return case.leaf.path_variance * (1 / case.samples)
 
 
+def reparameterized_sticking_the_landing(case: Case) -> Bounded:
+    """``Var[∇f · ∂z/∂θ]/N`` along the path alone, where f holds log q."""
+    if case.leaf.landing_variance is None:
+        raise TruthRefused(case.leaf.path_reason or "f holds no log q(z; θ)")
+    return case.leaf.landing_variance * (1 / case.samples)
+
+
 def gumbel_softmax_itself(case: Case) -> Estimate:
     """Its own mean and variance, N = 1."""
     relaxation = Relaxation(float(case.options["temperature"]), bool(case.options["hard"]))
-    return relaxed_estimate(case.problem, case.name, relaxation)
+    return of_each_data_point(case, lambda problem: relaxed_estimate(problem, case.name, relaxation))
 
 
 def straight_through_itself(case: Case) -> Estimate:
     """Its own mean and variance, N = 1."""
-    return relaxed_estimate(case.problem, case.name, Relaxation())
+    return of_each_data_point(case, lambda problem: relaxed_estimate(problem, case.name, Relaxation()))
 
 
 def marsaglia_tsang_itself(case: Case) -> Estimate:
     """Its own mean and variance, N = 1."""
-    return Estimate(*moments_of_proposal(case.problem, case.name, case.options["clamp"]))
+    clamp = case.options["clamp"]
+    return of_each_data_point(case, lambda problem: Estimate(*moments_of_proposal(problem, case.name, clamp)))
+
+
+def of_each_data_point(case: Case, estimate: Callable[[tuple[Family, Objective] | None], Estimate]) -> Estimate:
+    """What an estimator has for its mean and variance, of every data point if there are any: of the leaf's shape."""
+    if case.problem is None or not case.problem[0].batch_shape:
+        return estimate(case.problem)
+    found = [estimate(problem) for problem in each(*case.problem)]
+    shape = case.leaf.gradient.value.shape
+    return Estimate(
+        *(shaped(stack(list(own)), shape) for own in zip(*((e.mean, e.variance) for e in found), strict=True))
+    )
 
 
 #: target of an estimator whose mean is not the gradient → its own mean and variance, N = 1
@@ -150,8 +170,14 @@ VARIANCES: dict[str, Formula] = {
     "score_function_optimal_baseline": score_function_optimal_baseline,
     "score_function_moving_average": score_function_moving_average,
     "reparameterized": reparameterized,
+    "reparameterized_explicit": reparameterized,  # one path in one dimension, whatever leads along it
+    "reparameterized_sticking_the_landing": reparameterized_sticking_the_landing,
     **{target: of_one_estimate(target) for target in BIASED},
 }
+
+
+#: Both are small differences, if at all, of what the whole derivative is made of.
+ALONG_PATH = ("reparameterized", "reparameterized_explicit", "reparameterized_sticking_the_landing")
 
 
 def natural_scale(case: Case, target: str) -> Bounded:
@@ -160,7 +186,7 @@ def natural_scale(case: Case, target: str) -> Bounded:
     A cost far from 0 adds a hundred-millionth of its square: its own rounding.
     """
     leaf, moments = case.leaf, case.moments
-    if target == "reparameterized" and leaf.path_mean is not None and leaf.path_variance is not None:
+    if target in ALONG_PATH and leaf.path_mean is not None and leaf.path_variance is not None:
         return (leaf.path_mean.square() + leaf.path_variance) * (1 / case.samples)
     if target in BIASED:
         own = BIASED[target](case)

@@ -8,7 +8,7 @@ Products are formed from logarithms, so that no factor overflows where the densi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -26,7 +26,11 @@ SCORE_MOMENTS = ("s", "cs", "ss", "css", "ccss", "tt", "cctt")
 
 @dataclass(frozen=True)
 class LeafMoments:
-    """Of one leaf, each of the leaf's shape. ``path_reason`` says why there are no path moments."""
+    """Of one leaf, each of the leaf's shape. ``path_reason`` says why there are no path moments.
+
+    ``gradient`` is that of the whole loss, which may have a part beside E f that needs no draw. ``landing_…``: of the
+    path alone, where f holds log q(z; θ) and the whole derivative, ``path_…``, has its score besides.
+    """
 
     gradient: Bounded
     s: Bounded
@@ -38,6 +42,8 @@ class LeafMoments:
     cctt: Bounded
     path_mean: Bounded | None = None
     path_variance: Bounded | None = None
+    landing_mean: Bounded | None = None
+    landing_variance: Bounded | None = None
     path_reason: str = ""
 
 
@@ -45,7 +51,7 @@ class LeafMoments:
 class Moments:
     """Of a unit or of a whole problem. ``mean``, ``variance``: of f, by data point if there are any, [*B, 1(, 1)].
 
-    ``moving``: the support depends on θ.
+    ``moving``: the support depends on θ. ``upstream``: gradients with respect to weights behind θ, by their name.
     """
 
     mean: Bounded
@@ -53,6 +59,7 @@ class Moments:
     leaves: Mapping[str, LeafMoments]
     method: str
     moving: bool = False
+    upstream: Mapping[str, Bounded] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

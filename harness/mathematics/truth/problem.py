@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from harness.mathematics.families import Family
-from harness.mathematics.objectives import Objective
+from harness.mathematics.objectives import Objective, holds_log_density
 from harness.mathematics.truth.bounded import Bounded, bounded, stack, total
+from harness.mathematics.truth.data_points import side_by_side, whole_gradient, with_upstream
 from harness.mathematics.truth.discrete import enumerated_problem
 from harness.mathematics.truth.moments import SCORE_MOMENTS, LeafMoments, Moments, centred, checked
 from harness.mathematics.truth.unit_moments import moments_of_unit
@@ -21,12 +22,19 @@ from harness.vocabulary.errors import TruthRefused
 
 
 def moments_of_problem(family: Family, objective: Objective) -> Moments:
-    """Leaf moments of the leaf's shape, [D] or [D, K].
+    """Leaf moments of the leaf's shape, [*B, D] or [*B, D, K], and the gradient of weights behind them.
 
     Raises: TruthRefused with the reason.
     """
-    if family.batch_shape:
-        raise TruthRefused("every data point has a q of its own; a reference run is needed")
+    if holds_log_density(objective):
+        raise TruthRefused("the cost holds log q(z; θ) itself; a reference run is needed")
+    points = bool(family.batch_shape)
+    of_all = side_by_side(family, objective, of_one_data_point) if points else of_one_data_point(family, objective)
+    return with_upstream(whole_gradient(of_all, objective), objective)
+
+
+def of_one_data_point(family: Family, objective: Objective) -> Moments:
+    """Leaf moments of the leaf's shape, [D] or [D, K]. Raises: TruthRefused with the reason."""
     units = partition(family, objective)
     if units is not None:
         return combined(units)

@@ -1,6 +1,7 @@
 """Where no exact value is known: the same moments from a long run of draws, with its standard error, labelled as such.
 
-The run is in float64, has its own seed and knows nothing of the estimators' draws. Its "bound" is 4.4 standard errors
+The run is in float64, has its own seed and knows nothing of the estimators' draws; a normal q is drawn at scrambled
+Sobol points, which are spread more evenly. Its "bound" is 4.4 standard errors
 (one normal deviate in 10⁵ lies outside), by the delete-one jackknife over its chunks.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,24 +18,27 @@ from torch import Tensor
 
 from harness.mathematics.draws import Draw, along, seed_generator
 from harness.mathematics.families import Family
-from harness.mathematics.objectives import Objective
+from harness.mathematics.objectives import Objective, Upstream, holds_log_density, known_gradient_of
 from harness.mathematics.pilot import scores
 from harness.mathematics.truth.bounded import Bounded, FloatArray, nonnegative
+from harness.mathematics.truth.data_points import pull, whole_gradient
 from harness.mathematics.truth.moments import ROUNDING, SCORE_MOMENTS, LeafMoments, Moments, zero_like
+from harness.mathematics.truth.quasi import quasi_draws
 from harness.vocabulary.seeds import seed_of
 
 #: Standard errors that a reference value is given to.
 DEVIATES = 4.4
 CHUNKS = 64
-MOMENTS = ("gradient", *SCORE_MOMENTS, "path_mean", "path_variance")
+PATH_MOMENTS = ("path_mean", "path_variance", "landing_mean", "landing_variance")
+MOMENTS = ("gradient", *SCORE_MOMENTS, *PATH_MOMENTS)
 
 Sums = dict[str, FloatArray]
 
 
 def reference_draws(family: Family) -> int:
-    """Draws of a reference run: 2¹⁴ to 2¹⁷, about 2²² coordinates; with data points 2¹⁴ to 2¹⁶, about 2²⁵."""
-    most, wanted = (2**16, 2**25) if family.batch_shape else (2**17, 2**22)
-    return min(most, max(2**14, wanted // family.coordinates))
+    """Draws of a reference run, a power of two: 2¹⁴ to 2¹⁷, about 2²² coordinates; with data points 2¹⁵."""
+    wanted = 2**15 if family.batch_shape else min(2**17, max(2**14, 2**22 // family.coordinates))
+    return 1 << (wanted.bit_length() - 1)
 
 
 def reference_moments(family: Family, objective: Objective, key: str) -> Moments:
@@ -46,25 +51,30 @@ def reference_moments(family: Family, objective: Objective, key: str) -> Moments
         origin: float | None = None
         chunks: list[Sums] = []
         for index in range(CHUNKS):
-            seed_generator("cpu", seed_of("reference", key, index))
-            chunks.append(sums_of(family, objective, size, origin))
+            chunks.append(sums_of(family, objective, size, origin, seed_of("reference", key, index)))
             origin = float(chunks[0]["origin"])
         stacked = {name: np.stack([chunk[name] for chunk in chunks]) for name in chunks[0] if name != "origin"}
         label = f"reference run of {size * CHUNKS} draws, ± {DEVIATES} standard errors"
         return assembled(family, objective, stacked, chunks[0]["origin"], label)
 
 
-def sums_of(family: Family, objective: Objective, size: int, origin: float | None) -> Sums:
-    """Means over one chunk of ``f, f², s, fs, s², fs², f²s, f²s², p, p²`` with f taken from ``origin``."""
+def sums_of(family: Family, objective: Objective, size: int, origin: float | None, seed: int) -> Sums:
+    """Means over one chunk of ``f, f², s, fs, s², fs², f²s, f²s², p, p²`` with f taken from ``origin``.
+
+    p is the whole derivative; ``l``, ``l²``: the path's part of it, where f holds log q.
+    """
     theta = family.rows(size, torch.float64)
-    draw = Draw(family, objective, 1, theta, differentiable=family.has_rsample)
+    given = quasi_draws(family, theta, seed)
+    seed_generator("cpu", seed)
+    draw = Draw(family, objective, 1, theta, differentiable=family.has_rsample, given=given)
     cost = draw.cost[0]
     start = float(cost.mean()) if origin is None else origin
     f = beside(cost - start, theta).numpy()
     s = np.concatenate([score.flatten(1).numpy() for score in scores(draw).values()], axis=1)
-    p = paths(draw, s.shape[1])
+    path = paths(draw, s.shape[1])
+    p = path + s if holds_log_density(objective) else path
     of_score = {"s": s, "fs": f * s, "ss": s**2, "fss": f * s**2, "ffs": f**2 * s, "ffss": (f * s) ** 2}
-    columns = {"f": f, "ff": f**2, **of_score, "p": p, "pp": p**2}
+    columns = {"f": f, "ff": f**2, **of_score, "p": p, "pp": p**2, "l": path, "ll": path**2}
     means = {name: column.mean(0) for name, column in columns.items()}
     return {**means, "origin": np.asarray(start)}
 
@@ -103,6 +113,8 @@ def about_the_mean(raw: Mapping[str, FloatArray]) -> Sums:
         "cctt": ccss - 2 * s * ccs + s**2 * variance,
         "path_mean": raw["p"],
         "path_variance": raw["pp"] - raw["p"] ** 2,
+        "landing_mean": raw["l"],
+        "landing_variance": raw["ll"] - raw["l"] ** 2,
     }
 
 
@@ -114,7 +126,8 @@ def with_errors(stacked: Sums) -> dict[str, Bounded]:
     errors = {name: np.sqrt((CHUNKS - 1) * others[name].var(0)) for name in values}
     known = {name: np.where(np.isfinite(values[name]), values[name], np.nan) for name in values}  # overflow: not known
     found = {name: Bounded(known[name], DEVIATES * errors[name]) for name in values}
-    for central, plain in (("tt", "ss"), ("cctt", "ccss")):  # differences, which a constant score leaves rounding of
+    # differences, of which a constant score, or a path at the exact posterior, leaves nothing but rounding
+    for central, plain in (("tt", "ss"), ("cctt", "ccss"), ("landing_variance", "path_variance")):
         found[central] = nonnegative(found[central] + Bounded(np.zeros(1), ROUNDING * np.abs(known[plain])))
     return found
 
@@ -123,7 +136,7 @@ def assembled(family: Family, objective: Objective, stacked: Sums, origin: Float
     """Moments by leaf, each of the leaf's shape."""
     found = with_errors(stacked)
     along_path, moving = family.has_rsample and objective.continuous, family.moving
-    found["gradient"] = found["path_mean"] if along_path else found["cs"]
+    found["gradient"] = found["landing_mean"] if along_path else found["cs"]
     if moving and not along_path:  # E[f s] lacks what the moving bounds contribute
         found["gradient"] = found["cs"] * math.nan
     leaves, start = {}, 0
@@ -133,16 +146,36 @@ def assembled(family: Family, objective: Objective, stacked: Sums, origin: Float
         own: dict[str, Any] = {
             n: Bounded(found[n].value[place].reshape(shape), found[n].error[place].reshape(shape)) for n in MOMENTS
         }
+        if not holds_log_density(objective):
+            own = {name: value for name, value in own.items() if not name.startswith("landing")}
         if not moving:
             own |= {"s": zero_like(own["s"]), "tt": own["ss"], "cctt": own["ccss"]}
         if not family.has_rsample:
             reason = f"{family.target.__name__} is not reparameterizable"
-            own = {name: value for name, value in own.items() if not name.startswith("path")}
+            own = {name: value for name, value in own.items() if name not in PATH_MOMENTS}
             leaves[leaf.name] = LeafMoments(**own, path_reason=reason)
         else:
             leaves[leaf.name] = LeafMoments(**own)
     mean, variance = (of_data_points(found[name], family) for name in ("mean", "variance"))
-    return Moments(mean + float(origin), variance, leaves, label, moving)
+    moments = whole_gradient(Moments(mean + float(origin), variance, leaves, label, moving), objective)
+    return replace(moments, upstream=upstream_gradient(family, objective, stacked, along_path))
+
+
+def upstream_gradient(family: Family, objective: Objective, stacked: Sums, along_path: bool) -> dict[str, Bounded]:
+    """Of weights behind the leaves: every chunk's gradient is pulled back, so that the error is that of their mean.
+
+    The bound ``|Jᵀ| e`` of the leaves' own errors, as if all were at their ends at once, would be many times larger.
+    """
+    if not (isinstance(objective, Upstream) and objective.upstream):
+        return {}
+    rows = stacked["l"] if along_path else stacked["fs"] - stacked["f"].mean(0) * stacked["s"]  # [CHUNKS, P]
+    parts, start, known = dict[str, FloatArray](), 0, known_gradient_of(objective)
+    for leaf in family.leaves:
+        own = rows[:, start : start + leaf.value.numel()].reshape(CHUNKS, *leaf.value.shape)
+        parts[leaf.name] = own + (known[leaf.name].numpy() if leaf.name in known else 0.0)
+        start += leaf.value.numel()
+    each = pull(objective, parts)
+    return {objective.upstream: Bounded(each.mean(0), DEVIATES * each.std(0, ddof=1) / math.sqrt(CHUNKS))}
 
 
 def of_data_points(found: Bounded, family: Family) -> Bounded:
@@ -167,6 +200,7 @@ def as_plain(moments: Moments) -> dict[str, Any]:
         "leaves": leaves,
         "method": moments.method,
         "moving": moments.moving,
+        "upstream": {name: pair(gradient) for name, gradient in moments.upstream.items()},
     }
 
 
@@ -177,7 +211,8 @@ def from_plain(content: Mapping[str, Any]) -> Moments:
         own: dict[str, Any] = {m: unpair(v) if m in MOMENTS else v for m, v in stored.items()}
         leaves[name] = LeafMoments(**own)
     mean, variance = unpair(content["mean"]), unpair(content["variance"])
-    return Moments(mean, variance, leaves, content["method"], content["moving"])
+    upstream = {name: unpair(lists) for name, lists in content["upstream"].items()}
+    return Moments(mean, variance, leaves, content["method"], content["moving"], upstream)
 
 
 def pair(number: Bounded) -> list[Any]:

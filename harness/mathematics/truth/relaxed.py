@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch.distributions import Bernoulli
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.mathematics.truth.bounded import EPSILON, Bounded, FloatArray, nonnegative, stack
-from harness.mathematics.truth.discrete import outcomes
+from harness.mathematics.truth.discrete import all_outcomes, outcomes
 from harness.mathematics.truth.moments import ROUNDING
 from harness.mathematics.truth.quadrature import integrate
 from harness.mathematics.truth.units import Unit, partition, slopes
@@ -53,6 +54,8 @@ def relaxed_estimate(problem: tuple[Family, Objective] | None, leaf: str, relaxa
     Raises: NoFormula with the reason.
     """
     units = partition(*problem) if problem is not None else None
+    if units is None and problem is not None and relaxation.temperature is None:
+        return straight_through_jointly(*problem)[leaf]
     if units is None:
         raise NoFormula("f is not separable, so that an estimate depends on the relaxed draws of all coordinates")
     each = [estimates_of_unit(unit, relaxation)[leaf] for unit in units.units]
@@ -112,6 +115,33 @@ def straight_through(unit: Unit) -> dict[str, Estimate]:
         )
         place = slice(None) if unit.unit_shape else 0
         found[name] = Estimate(estimate.mean[place], estimate.variance[place])
+    return found
+
+
+def straight_through_jointly(family: Family, objective: Objective) -> dict[str, Estimate]:
+    """The same over all outcomes of all coordinates together, where f is not a sum over them: of the leaf's shape.
+
+    Raises: NoFormula for a support that is not finite.
+    """
+    z = all_outcomes(family)
+    if z is None:
+        raise NoFormula(f"{family.target.__name__} has no finite support")
+    theta = family.rows(len(z), torch.float64)
+    q = family.build(theta)
+    weights = q.log_prob(z).reshape(len(z), -1).sum(1).exp().detach()
+    points = z.clone().requires_grad_()
+    cost = objective(points.unsqueeze(0))
+    slope = torch.autograd.grad(cost.sum(), points)[0] if cost.requires_grad else torch.zeros_like(z)
+    estimates = torch.autograd.grad(cast(Any, q).probs, list(theta.values()), grad_outputs=slope)  # ∂f/∂z · ∂p/∂θ
+    found = {}
+    for name, g in zip(theta, estimates, strict=True):
+        mean = torch.tensordot(weights, g, 1)
+        variance, square = (torch.tensordot(weights, x.square(), 1).numpy() for x in (g - mean, g))
+        error = ROUNDING * square
+        found[name] = Estimate(
+            Bounded(mean.numpy(), np.sqrt(error * ROUNDING)),
+            nonnegative(Bounded(variance, error + ROUNDING * variance)),
+        )
     return found
 
 

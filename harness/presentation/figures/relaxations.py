@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,11 +11,12 @@ from harness.presentation.collect import RecordSet, nearest
 from harness.presentation.figures.style import (
     Drawing,
     first_parameters,
+    legend_handles,
     log_axes,
     look,
     method_words,
-    new_canvas,
     plain_ticks,
+    small_multiples,
     styled,
     unknown,
     wrapped,
@@ -41,23 +40,14 @@ def relaxations_figure(records: RecordSet) -> Drawing | None:
         return None
     problems = list(rows[["q", "f"]].drop_duplicates().itertuples(index=False, name=None))[:MOST_PANELS]
     rows = rows[[(q, f) in problems for q, f in zip(rows["q"], rows["f"], strict=True)]]
-    columns = min(COLUMNS, len(problems))
-    lines = math.ceil(len(problems) / columns)
     with styled():
-        canvas = new_canvas(4.6 * columns + (2 if columns == 1 else 0), 2.6 * lines + 2.0)
-        grid = canvas.subplots(lines, columns, sharex=True, squeeze=False)
-        for axes, problem in zip(grid.flat, problems, strict=False):
+        canvas, grid = small_multiples(len(problems), COLUMNS, (4.6, 2.6), "temperature τ", below=2.0, least=(6.6, 0.0))
+        for axes, problem in zip(grid, problems, strict=True):
             panel(axes, rows[(rows["q"] == problem[0]) & (rows["f"] == problem[1])])
-        for axes in grid.flat[len(problems) :]:
-            axes.set_visible(False)
-        for axes in grid.flat[max(0, len(problems) - columns) : len(problems)]:
-            axes.tick_params(labelbottom=True)
-            axes.set_xlabel("temperature τ")
-        drawn = [line for axes in grid.flat for line in axes.get_lines()]
-        handles = {str(line.get_label()): line for line in drawn if not str(line.get_label()).startswith("_")}
+        handles = legend_handles(grid)
         canvas.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=2)
         canvas.supylabel("bias², variance, MSE (units of gradient²)", fontsize=9)
-        canvas.suptitle(wrapped(finding(rows), 48 * columns + 10), fontsize=10.5, x=0.01, ha="left")
+        canvas.suptitle(wrapped(finding(rows), 48 * min(COLUMNS, len(problems)) + 10), fontsize=10.5, x=0.01, ha="left")
     where = ", ".join(f"{name} = {rows[column].iloc[0]}" for name, column in (("D", "dimension"), ("N", "samples")))
     alt = f"Squared bias, variance and mean squared error against temperature on logarithmic axes, {where}. "
     caption = (

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from harness.judgement.relative import ONE_OVER_N
 from harness.judgement.relaxations import tempered
@@ -16,11 +13,12 @@ from harness.presentation.figures.style import (
     GREY,
     Drawing,
     first_parameters,
+    legend_handles,
     log_axes,
     look,
     main_objective,
     method_words,
-    new_canvas,
+    small_multiples,
     styled,
     unknown,
     wrapped,
@@ -44,32 +42,19 @@ def samples_figure(records: RecordSet) -> Drawing | None:
         return None
     problems = list(rows[["q", "f"]].drop_duplicates().itertuples(index=False, name=None))[:MOST_PANELS]
     rows = rows[[(q, f) in problems for q, f in zip(rows["q"], rows["f"], strict=True)]]
-    columns = min(COLUMNS, len(problems))
-    lines = math.ceil(len(problems) / columns)
     with styled():
-        canvas = new_canvas(max(9.0, 2.2 * columns), max(3.8, 1.9 * lines + 1.3))
-        grid = canvas.subplots(lines, columns, sharex=True, squeeze=False)
-        for axes, problem in zip(grid.flat, problems, strict=False):
+        canvas, grid = small_multiples(len(problems), COLUMNS, (2.2, 1.9), "samples N", below=1.3, least=(9.0, 3.8))
+        for axes, problem in zip(grid, problems, strict=True):
             panel(axes, rows[(rows["q"] == problem[0]) & (rows["f"] == problem[1])], unknown(rows["estimator"]))
-        for axes in grid.flat[len(problems) :]:
-            axes.set_visible(False)
-        for axes in grid.flat[max(0, len(problems) - columns) : len(problems)]:
-            axes.tick_params(labelbottom=True)
-            axes.set_xlabel("samples N")
-        handles = {str(line.get_label()): line for axes in grid.flat for line in axes.get_lines() if named(line)}
+        handles = legend_handles(grid)
         names = [*(n for m in method_order(rows) if (n := method_words(m)) in handles), GUIDE]
         canvas.legend([handles[n] for n in names], names, loc="outside lower center", ncols=min(4, len(names)))
         canvas.supylabel("variance of one estimate (units of gradient²)", fontsize=9)
-        canvas.suptitle(wrapped(finding(rows), 20 * columns + 20), fontsize=10.5, x=0.01, ha="left")
+        canvas.suptitle(wrapped(finding(rows), 20 * min(COLUMNS, len(problems)) + 20), fontsize=10.5, x=0.01, ha="left")
     dimensions = ", ".join(map(str, sorted(rows["dimension"].unique())))
     alt = f"Variance against N on logarithmic axes, one panel per family, D = {dimensions}. {finding(rows)}."
     caption = f"Variance of one estimate against N, D = {dimensions}; hollow: heavy tail."
     return Drawing(canvas, rows[COLUMNS_OF_DATA], alt, caption)
-
-
-def named(line: Line2D) -> bool:
-    """Whether a line belongs in the legend."""
-    return not str(line.get_label()).startswith("_")
 
 
 def chosen(frame: pd.DataFrame) -> pd.DataFrame:

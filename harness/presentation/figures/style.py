@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import textwrap
@@ -17,6 +18,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from harness.presentation.labels import ORACLE_MARK, ORACLES
@@ -166,6 +168,31 @@ def save(drawing: Drawing, path: Path) -> Figure:
 def new_canvas(width: float, height: float) -> Canvas:
     """A canvas of so many inches."""
     return Canvas(figsize=(width, height), dpi=RESOLUTION, layout="constrained")
+
+
+def small_multiples(
+    panels: int, columns: int, cell: tuple[float, float], xlabel: str, *, below: float, least: tuple[float, float]
+) -> tuple[Canvas, list[Axes]]:
+    """A grid of ``panels`` axes that share x, labelled in the last one of each column.
+
+    ``cell``: inches of one panel; ``below``: height for title and legend; ``least``: smallest size of the whole.
+    """
+    columns = min(columns, panels)
+    lines = math.ceil(panels / columns)
+    canvas = new_canvas(max(least[0], cell[0] * columns), max(least[1], cell[1] * lines + below))
+    grid = list(canvas.subplots(lines, columns, sharex=True, squeeze=False).flat)
+    for axes in grid[panels:]:
+        axes.set_visible(False)
+    for axes in grid[max(0, panels - columns) : panels]:
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel(xlabel)
+    return canvas, grid[:panels]
+
+
+def legend_handles(panels: list[Axes]) -> dict[str, Line2D]:
+    """Label → line, of all that is labelled in any panel."""
+    lines = [line for axes in panels for line in axes.get_lines()]
+    return {str(line.get_label()): line for line in lines if not str(line.get_label()).startswith("_")}
 
 
 def main_objective(frame: pd.DataFrame) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from harness.presentation.collect import RecordSet
-from harness.presentation.figures.style import OTHER_LOOKS, Drawing, new_canvas, styled
+from harness.presentation.figures.style import LOOKS, OTHER_LOOKS, Drawing, new_canvas, styled
 from harness.presentation.labels import parsed
 from harness.presentation.numbers import plural
 
+COLORS = [color for color, _ in (*OTHER_LOOKS, *LOOKS.values())]
 COLUMNS = ("step", "negative_elbo", "reconstruction", "divergence")
 
 
@@ -23,7 +24,7 @@ def vae_figure(records: RecordSet) -> Drawing | None:
         canvas = new_canvas(7.5, 3.8)
         axes = canvas.subplots()
         for index, (model, curve) in enumerate(curves.groupby("model", sort=False)):
-            color, label = OTHER_LOOKS[index % len(OTHER_LOOKS)][0], str(model)
+            color, label = COLORS[index % len(COLORS)], str(model)
             axes.plot(curve["step"], curve["negative_elbo"], color=color, label=label)
             axes.plot(curve["step"], curve["reconstruction"], color=color, linestyle=":")
         last = curves["negative_elbo"].groupby(curves["model"], sort=False).last()
@@ -46,15 +47,17 @@ def span(values: pd.Series) -> str:
 
 def loss_curves(records: RecordSet) -> pd.DataFrame:
     """All curves one below the other, with the name of the model; empty without any."""
-    rows = records.frame[records.frame["objective"] == "vae"]
+    rows = records.frame[records.frame["objective"].str.startswith("vae")]
     names = rows.groupby("objective_parameters", sort=False)["dimension"].first()
     found: dict[str, pd.DataFrame] = {}
-    for text, dimension in sorted(names.items(), key=lambda item: (item[1], item[0])):
+    kinds = {text: str(parsed(str(text)).get("latents", "gaussian")) for text in names.index}
+    for text, dimension in sorted(names.items(), key=lambda item: (kinds[item[0]] != "gaussian", item[1], item[0])):
         options = parsed(str(text))
         checkpoint, data = str(options.get("checkpoint")), str(options.get("data"))
         curve = None if checkpoint in found else first_readable(records, checkpoint)
         if curve is not None:
-            label = f"{data}, {dimension} latents"
+            kind = {"gaussian": "", "bernoulli": "Bernoulli "}.get(kinds[text], f"{kinds[text]} ")
+            label = f"{data}, {dimension} {kind}latents"
             taken = {str(c["model"].iloc[0]) for c in found.values()}
             model = label if label not in taken else f"{label} ({checkpoint[-6:]})"
             found[checkpoint] = curve.assign(model=model)

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.judgement.bias import NO_BIAS
+from harness.judgement.cost import pareto
 from harness.judgement.relative import without_spread
 from harness.presentation.collect import RecordSet, nearest
 from harness.presentation.figures.style import (
@@ -70,12 +71,6 @@ def chosen(frame: pd.DataFrame) -> pd.DataFrame:
     rows = rows[(rows["q"] == rows["q"].iloc[0]) & (rows["f"] == rows["f"].iloc[0])]
     kept: pd.DataFrame = rows[rows["dimension"] == nearest(sorted(rows["dimension"].unique()), WANTED_DIMENSION)]
     return kept
-
-
-def pareto(rows: pd.DataFrame) -> list[bool]:
-    """Whether no other row is at least as fast and as accurate, and better in one of the two."""
-    points = rows[["seconds", "variance"]].to_numpy()
-    return [not bool(((points <= p).all(axis=1) & (points < p).any(axis=1)).any()) for p in points]
 
 
 def draw(axes: Axes, rows: pd.DataFrame) -> None:
