@@ -95,3 +95,10 @@ def typed(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
 def first_line(error: Exception) -> str:
     """The first line of an error's text."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def empty_records() -> pd.DataFrame:
+    """A record set without rows."""
+    import pandas as pd
+
+    return typed(pd.DataFrame(columns=list(COLUMNS), dtype=str), Path("nowhere"))

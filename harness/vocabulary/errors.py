@@ -15,6 +15,10 @@ class StorageError(HarnessError):
     """A stored file that cannot be read or written. Exit code 2."""
 
 
+class BaselineError(HarnessError):
+    """A regression baseline that is missing, unreadable, or not the one that its manifest vouches for. Exit code 4."""
+
+
 class TruthRefused(HarnessError):
     """No exact value is given: none is known, or its error bound is too large. The text is the reason."""
 
