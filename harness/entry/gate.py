@@ -18,11 +18,12 @@ from omegaconf import OmegaConf
 from harness.entry.cli import main as run_harness
 from harness.entry.cli import read_command
 from harness.entry.configuration import job_from
-from harness.entry.schema import config_folder, register
+from harness.entry.schema import register
 from harness.mathematics.estimators import make_estimator
 from harness.measurement.results import identity_columns
 from harness.measurement.runner import measure
 from harness.storage.archive import ReferenceArchive
+from harness.storage.shipped import config_folder
 from harness.storage.tables import write_records
 from harness.vocabulary.cells import Cell, Job
 from harness.vocabulary.seeds import seed_of

@@ -135,9 +135,10 @@ def moved(baseline: Baseline, path: Path, reason: str, overrides: Sequence[str],
               f"{len(broken)} other rows; the baseline stays", file=sys.stderr)  # fmt: skip
         return INCOMPLETE
     if refuted:
-        first = records.iloc[min(refuted)]
-        print(f"harness: {path}: {len(refuted)} rows contradict their exact values, first {first['distribution']} × "
-              f"{first['objective']}, {first['estimator']}, {first['parameter']}; the baseline stays", file=sys.stderr)  # fmt: skip
+        row = records.iloc[min(refuted)]
+        first = f"{row['distribution']} × {row['objective']}, {row['estimator']}, {row['parameter']}"
+        complaint = f"{len(refuted)} rows contradict their exact values, first {first}; the baseline stays"
+        print(f"harness: {path}: {complaint}", file=sys.stderr)
         return BASELINE
     if baseline.history():
         try:

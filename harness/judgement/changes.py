@@ -17,6 +17,7 @@ from harness.judgement.accuracy import REFERENCE_RUN, SEPARATOR, p_value
 from harness.judgement.bias import NO_BIAS
 from harness.judgement.pairing import Row
 from harness.statistics.bias import bias_p_value
+from harness.statistics.intervals import log_standard_error
 
 Kind = Literal["truth", "baseline", "bias", "gradient", "scatter"]
 
@@ -74,11 +75,11 @@ def exactly_known(row: Row) -> bool:
 
 
 def log_error(row: Row) -> float:
-    """SE of log variance, from the interval: skewness moves only one of its ends, and outwards."""
+    """SE of log variance; infinite where the interval reaches 0."""
+    ends = (row["variance"], row["variance_low"], row["variance_high"])
     if not row["variance_low"] > 0:
         return math.inf if row["variance"] > 0 else 0.0
-    low, high = row["variance"] / row["variance_low"], row["variance_high"] / row["variance"]
-    return math.log(min(low, high)) / float(stats.t.ppf(0.975, row["blocks"] - 1))
+    return log_standard_error(*ends, int(row["blocks"]))
 
 
 def beyond(ratio: float) -> bool:

@@ -31,8 +31,8 @@ MOST_BYTES = 900_000
 NOTE = (
     "*variance* against the exact value where one is known, else against the baseline; *gradient* likewise; *scatter*: "
     "R·SE²/variance, 1 for independent replicates. *detectable*: the smallest relative change that this row finds with "
-    f"probability ½ at the family's level of {FAMILY_LEVEL:g}. A failure is beyond 5 % (a bias of any size), and confirmed "
-    "on fresh draws with four times the replicates."
+    f"probability ½ at the family's level of {FAMILY_LEVEL:g}. A failure is beyond 5 % (a bias of any size), and "
+    "confirmed on fresh draws with four times the replicates."
 )
 
 
@@ -149,7 +149,8 @@ def timing_lines(changes: Sequence[TimingChange]) -> list[str]:
     if not changes:
         return []
     slower = sum(change.slower for change in changes)
-    head = f"timing (advice): {slower} of {plural(len(changes), 'benchmark')} slower, lower quartile of the ratio above 1.1"
+    counted = f"{slower} of {plural(len(changes), 'benchmark')} slower"
+    head = f"timing (advice): {counted}, lower quartile of the ratio above 1.1"
     rows = [
         f"- {'slower: ' if c.slower else ''}{c.name}: {seconds(c.before)} → {seconds(c.after)}, "
         f"ratio {number(c.ratio)} ({number(c.low)} – {number(c.high)})"
