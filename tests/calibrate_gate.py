@@ -1,0 +1,226 @@
+"""``python -m tests.calibrate_gate``: how often the regression gate cries wolf, and what it catches.
+
+* A/A by resampling: the block variances of a fresh sweep, moved to the exact value where there is one, are drawn with
+  replacement twice, once for a baseline and once for a check, the same blocks for all estimators of a problem at one N.
+  Mean gradients and the scatter of their blocks are drawn from what the records say of them.
+* A/A for real: the sweep on fresh seeds against the committed baseline, confirmation included.
+* Power: the same resampled sets with the variance of one cell, in turn each, 25 % larger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import math
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from harness.entry.gate import measure_sweep
+from harness.entry.regression import confirmed, measured_records
+from harness.judgement.bias import FAMILY_LEVEL
+from harness.judgement.regression import FAILING, Judgement, judge
+from harness.measurement.ratios import blocks_of
+from harness.statistics.blocks import Blocks
+from harness.statistics.intervals import effective_kurtosis, variance_interval
+from harness.storage.baseline import Baseline
+from harness.storage.cells import CellStore
+from harness.storage.tables import frame_of
+from harness.vocabulary.records import Record
+from harness.vocabulary.results import CellResult
+
+MORE = 4  # replicates of a confirmation
+LARGER = 1.25
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one record is resampled from."""
+
+    record: Record
+    blocks: Blocks
+    group: tuple[Any, ...]
+
+
+def measured(folder: Path, jobs: int) -> list[CellResult]:
+    """The sweep of the baseline's seed, with its block variances."""
+    measure_sweep([], folder, Baseline(Path("results/baseline")).manifest()["seed"], jobs)
+    store = CellStore(folder)
+    found = [store.load(path.stem) for path in sorted((folder / "cells").glob("*.json"))]
+    return [result for result in found if result is not None]
+
+
+def sources(results: list[CellResult]) -> tuple[list[Source], list[Record]]:
+    """Rows that can be resampled, their blocks moved to the exact variance; and the others, as they are."""
+    found, others = [], []
+    for result in results:
+        for record in result.records:
+            if record.parameter not in result.variances or not record.variance > 0:
+                others.append(record)
+                continue
+            blocks = blocks_of(result, record.parameter)
+            exact = record.exact_variance
+            factor = exact / record.variance if math.isfinite(exact) and exact > 0 else 1.0
+            moved = Blocks(blocks.rows, blocks.variance * factor, blocks.mean, blocks.center, blocks.center_se)
+            group = (record.distribution, record.objective, record.dimension, record.distribution_parameters,
+                     record.objective_parameters, record.samples)  # fmt: skip
+            found.append(Source(record, moved, group))
+    return found, others
+
+
+def resampled(source: Source, index: np.ndarray, generator: np.random.Generator, factor: float = 1.0) -> Record:
+    """One record from blocks drawn with replacement; ``factor``: of its variance."""
+    record = source.record
+    blocks = Blocks(source.blocks.rows, factor * source.blocks.variance[index], *[np.empty(0)] * 3)
+    interval = variance_interval(blocks)
+    more = len(index) / record.blocks
+    spread = math.sqrt(factor * record.variance / record.replicates / more / max(record.bias_coordinates, 1))
+    degrees = len(index) - 1
+    se = spread * math.sqrt(generator.chisquare(degrees) / degrees)
+    known = math.isfinite(record.exact_gradient) and record.expected_bias == "none"
+    center = record.exact_gradient if known else record.gradient
+    z = generator.standard_t(degrees, max(record.bias_coordinates, 1))
+    worst = float(z[np.abs(z).argmax()]) if math.isfinite(record.bias_z) and known else record.bias_z
+    values = {
+        "variance": interval.value, "variance_low": interval.low, "variance_high": interval.high,
+        "kurtosis": effective_kurtosis(blocks), "blocks": len(index), "replicates": int(record.replicates * more),
+        "gradient": center + spread * generator.standard_normal(), "gradient_se": se,
+        "bias_z": worst, "bias_df": degrees,
+    }  # fmt: skip
+    return Record(**{**vars(record), **values})
+
+
+class Resampler:
+    """Whole record sets, made from one sweep's blocks."""
+
+    def __init__(self, results: list[CellResult], seed: int) -> None:
+        self.rows, self.others = sources(results)
+        self.generator = np.random.default_rng(seed)
+
+    def records(self, more: int = 1, larger: int | None = None) -> pd.DataFrame:
+        """One record set; ``more``: times the blocks; ``larger``: the row whose variance is a quarter larger."""
+        index: dict[tuple[Any, ...], np.ndarray] = {}
+        made = []
+        for place, source in enumerate(self.rows):
+            count = len(source.blocks.variance)
+            key = (*source.group, count)
+            if key not in index:
+                index[key] = self.generator.integers(count, size=count * more)
+            made.append(resampled(source, index[key], self.generator, LARGER if place == larger else 1.0))
+        return frame_of([*made, *self.others])
+
+    def one(self, place: int, more: int, factor: float) -> Record:
+        """One row alone."""
+        source = self.rows[place]
+        count = len(source.blocks.variance)
+        index = self.generator.integers(count, size=count * more)
+        return resampled(source, index, self.generator, factor)
+
+
+def upper(hits: int, trials: int) -> float:
+    """Clopper and Pearson's one-sided 95 % upper limit."""
+    return 1.0 if hits == trials else float(stats.beta.ppf(0.95, hits + 1, trials - hits))
+
+
+def failing(judgement: Judgement) -> bool:
+    """Whether anything fails before it is confirmed."""
+    return any(f.verdict in FAILING for f in judgement.findings)
+
+
+def false_alarms(resampler: Resampler, repetitions: int) -> tuple[int, int, int]:
+    """(failing before confirmation, failing after it, not passing for another reason) of ``repetitions`` pairs."""
+    before = after = other = 0
+    for _ in range(repetitions):
+        judgement = judge(resampler.records(), resampler.records())
+        if failing(judgement):
+            before += 1
+            again = judge(resampler.records(), resampler.records(more=MORE))
+            mine = {(f.row, f.kind) for f in judgement.suspects}
+            after += any((f.row, f.kind) in mine for f in again.suspects)
+        elif judgement.exit_code:
+            other += 1
+    return before, after, other
+
+
+def power(resampler: Resampler, repetitions: int) -> Iterator[tuple[Record, float]]:
+    """Per gated row: share of record sets with its variance a quarter larger that fail, confirmation included."""
+    clean = resampler.records()
+    tests = len(judge(clean, resampler.records()).findings)
+    for place, source in enumerate(resampler.rows):
+        caught = 0
+        for _ in range(repetitions):
+            first = frame_of([resampler.one(place, 1, LARGER)])
+            second = frame_of([resampler.one(place, MORE, LARGER)])
+            old = frame_of([resampler.one(place, 1, 1.0)])
+            level = FAMILY_LEVEL / tests  # Holm's first step, as if no other row failed
+            caught += all(seen(judge(old, new), level) for new in (first, second))
+        yield source.record, caught / repetitions
+
+
+def seen(judgement: Judgement, level: float) -> bool:
+    """Whether a variance is found wrong, or worse, by a single test at ``level``."""
+    return any(f.p_value < level and f.beyond and f.kind in ("truth", "baseline") for f in judgement.findings)
+
+
+def real_reruns(count: int, jobs: int, first_seed: int = 1000) -> list[tuple[int, bool]]:
+    """(exit code, suspected before confirmation) of sweeps on fresh seeds against the committed baseline."""
+    baseline = Baseline(Path("results/baseline")).load()
+    outcomes = []
+    for seed in range(first_seed, first_seed + count):
+        with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stderr(io.StringIO()):
+            folder = Path(temporary) / "regression"
+            measure_sweep([], folder, seed, jobs)
+            judgement = judge(baseline, measured_records(folder))
+            suspected = failing(judgement)
+            settled = confirmed(judgement, [], folder, seed)
+        outcomes.append((settled.exit_code, suspected))
+        print(
+            f"seed {seed}: exit {settled.exit_code}{', suspected before confirmation' if suspected else ''}", flush=True
+        )
+    return outcomes
+
+
+def options() -> Namespace:
+    """How many of each."""
+    made = argparse.ArgumentParser(prog="python -m tests.calibrate_gate", description=__doc__.split("\n\n")[0])
+    made.add_argument("--resampled", type=int, default=1000, help="A/A comparisons by resampled blocks")
+    made.add_argument("--reruns", type=int, default=20, help="real sweeps on fresh seeds")
+    made.add_argument("--power", type=int, default=200, help="repetitions for each gated row")
+    made.add_argument("--jobs", type=int, default=2, help="processes of a sweep")
+    return made.parse_args()
+
+
+def main() -> None:
+    """Print the three results."""
+    wanted = options()
+    outcomes = real_reruns(wanted.reruns, wanted.jobs) if wanted.reruns else []
+    if outcomes:
+        alarms = sum(code != 0 for code, _ in outcomes)
+        suspected = sum(s for _, s in outcomes)
+        most = upper(alarms, len(outcomes))
+        print(f"real reruns: {alarms} of {len(outcomes)} do not pass (95 %: at most {most:.3f}); {suspected} suspected")
+    with tempfile.TemporaryDirectory() as temporary:
+        resampler = Resampler(measured(Path(temporary) / "regression", wanted.jobs), 0)
+    if wanted.resampled:
+        before, after, other = false_alarms(resampler, wanted.resampled)
+        print(f"resampled: {before} of {wanted.resampled} fail before confirmation, {after} after it (95 %: at most "
+              f"{upper(after, wanted.resampled):.4f}), {other} do not pass for another reason")  # fmt: skip
+    if wanted.power:
+        shares = sorted(power(resampler, wanted.power), key=lambda found: found[1])
+        weak = [(record, share) for record, share in shares if share < 0.99]
+        print(f"power at +25 %: least {shares[0][1]:.3f}, {len(weak)} of {len(shares)} rows below 0.99")
+        for record, share in weak[:20]:
+            name = f"{record.distribution} × {record.objective}, D = {record.dimension}, {record.estimator}"
+            print(f"  {share:.3f} {name}, {record.parameter}, kurtosis {record.kurtosis:.1f}, R = {record.replicates}")
+
+
+if __name__ == "__main__":
+    main()
