@@ -26,10 +26,10 @@ LINTED := harness tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv sweep smoke report reproduce claims bench test test-slow lint format clean distclean
+.PHONY: help venv sweep smoke report reproduce claims regression calibrate-gate bench test test-slow lint format clean distclean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PYTHON=python3.12  TORCH_INDEX=https://…/cpu (a torch without CUDA)  WORKERS=2  ARGS='precision=0.1'"
 
@@ -69,6 +69,13 @@ reproduce: $(INSTALLED)  ## every sweep, all pages of reports/ and the README's 
 
 claims: $(INSTALLED)  ## what was claimed, and what the stored records say to it
 	$(RUN) harness.claims
+
+# Exit 1: a regression, 3: cells are missing or unresolved, 4: the baseline is wrong. ARGS='--keep results/check'
+regression: $(INSTALLED)  ## has a change altered bias or variance? against results/baseline and exact values
+	$(RUN) harness.regression check --jobs $(WORKERS) $(ARGS)
+
+calibrate-gate: $(INSTALLED)  ## false alarms and power of the regression gate (most of an hour)
+	OMP_NUM_THREADS=1 $(RUN) tests.calibrate_gate --jobs $(WORKERS) $(ARGS)
 
 # The peers' packages come on top, for this target alone.
 $(BENCH): $(INSTALLED)
