@@ -17,8 +17,8 @@ CURVE = "step,negative_elbo,reconstruction,divergence\n30,36.5,35.2,1.3\n60,24,2
 RATIOS = {"score_function": 2000.0, "score_function_baseline": 7.0, "reparameterized": 1.0}
 
 
-def rows(stage: str, latent: int, factor: float = 1.0) -> list[Record]:
-    options = json.dumps({"checkpoint": f"vae-digits-{latent}-abc", "data": "digits", "kl": None, "stage": stage})
+def rows(stage: str, latent: int, factor: float = 1.0, kl: str | None = None) -> list[Record]:
+    options = json.dumps({"checkpoint": f"vae-digits-{latent}-abc", "data": "digits", "kl": kl, "stage": stage})
     return [
         record(
             distribution=f"vae_{stage}_{latent}", objective="vae", dimension=latent, estimator=name,
@@ -136,7 +136,7 @@ def test_the_ratios_are_drawn_against_the_number_of_latents(tmp_path: Path) -> N
     """Both claimed estimators at every D and stage; one D alone is no curve, a sampled KL another problem."""
     report(
         tmp_path,
-        [*rows("start", 8), *rows("end", 2, 0.5), *rows("end", 8), model_row("score_function", 9, kl="sampled")],
+        [*rows("start", 8), *rows("end", 2, 0.5), *rows("end", 8), *rows("end", 8, 3.0, kl="sampled")],
     )
     drawn = pd.read_csv(tmp_path / "figures" / "report" / "vae_ratios.csv")
     found = drawn[["stage", "dimension", "estimator", "relative_variance"]].itertuples(index=False, name=None)
@@ -149,5 +149,6 @@ def test_the_ratios_are_drawn_against_the_number_of_latents(tmp_path: Path) -> N
         ("end", 8, "score_function_baseline", 7.0),
     ]
     assert (tmp_path / "figures" / "report" / "vae_ratios.png").read_bytes().startswith(b"\x89PNG")
-    report(tmp_path, rows("end", 8))
-    assert not (tmp_path / "figures" / "report" / "vae_ratios.csv").exists()
+    for others in (rows("end", 8), [*rows("end", 2, kl="sampled"), *rows("end", 8, kl="sampled")]):
+        report(tmp_path, others)
+        assert not (tmp_path / "figures" / "report" / "vae_ratios.csv").exists()

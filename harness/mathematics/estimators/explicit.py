@@ -19,8 +19,6 @@ from harness.mathematics.families import Family
 from harness.mathematics.objectives import holds_log_density
 
 Parameters = Mapping[str, Tensor]
-#: The least E that is raised to a power: the derivative of 0^(1/k) is 0 · log 0.
-LEAST = torch.finfo(torch.float32).tiny
 
 
 def exponential_noise(u: Tensor) -> Tensor:
@@ -52,9 +50,7 @@ EXPLICIT: dict[type[Distribution], Transformation] = {
     Normal: Transformation(lambda e, q: q["loc"] + q["scale"] * e),
     LogNormal: Transformation(lambda e, q: (q["loc"] + q["scale"] * e).exp()),
     Exponential: Transformation(lambda e, q: e / q["rate"], exponential_noise),
-    Weibull: Transformation(
-        lambda e, q: q["scale"] * e.clamp(min=LEAST) ** (1 / q["concentration"]), exponential_noise
-    ),
+    Weibull: Transformation(lambda e, q: q["scale"] * e ** (1 / q["concentration"]), exponential_noise),
     Gumbel: Transformation(lambda e, q: q["loc"] + q["scale"] * e, gumbel_noise),
     Laplace: Transformation(lambda e, q: q["loc"] + q["scale"] * e, laplace_noise),
 }
