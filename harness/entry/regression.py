@@ -25,9 +25,10 @@ from harness.judgement.regression import (
     contradictions,
     judge,
 )
-from harness.judgement.timing import compare_timings
+from harness.judgement.timing import TimingChange, compare_timings
 from harness.presentation.regression import console, gap_lines, markdown, timing_lines
 from harness.storage.baseline import Baseline
+from harness.storage.benchmarks import rounds
 from harness.storage.files import write_atomically
 from harness.storage.tables import empty_records, load_records
 from harness.vocabulary.errors import ConfigurationError, StorageError
@@ -57,7 +58,7 @@ def check(options: Namespace) -> int:
     baseline = Baseline(options.baseline)
     before, manifest = baseline.load(), baseline.manifest()
     overrides = options.overrides or manifest["overrides"]
-    timings = compare_timings(*options.timing_json) if options.timing_json else ()
+    timings = timings_of(options.timing_json)
     with fresh_folder(options.keep) as folder:
         if options.records is not None:
             judgement = judge(before, load_records(options.records))
@@ -77,6 +78,16 @@ def check(options: Namespace) -> int:
     print(console(judgement, lines, code))
     print(f"summary: {options.summary}")
     return code
+
+
+def timings_of(files: Sequence[Path] | None) -> tuple[TimingChange, ...]:
+    """Two files of benchmarks compared. Raises: StorageError; also where none is common."""
+    if not files:
+        return ()
+    changes = compare_timings(*map(rounds, files))
+    if not changes:
+        raise StorageError(f"{files[0]} and {files[1]} have no benchmark in common; measure both with one suite")
+    return changes
 
 
 def measured_records(folder: Path) -> pd.DataFrame:
