@@ -27,7 +27,8 @@ from scipy import stats
 from harness.entry.gate import measure_sweep
 from harness.entry.regression import confirmed, measured_records
 from harness.judgement.bias import FAMILY_LEVEL
-from harness.judgement.regression import FAILING, Judgement, judge
+from harness.judgement.pairing import Row
+from harness.judgement.regression import FAILING, Judgement, judge, questions
 from harness.measurement.ratios import blocks_of
 from harness.statistics.blocks import Blocks
 from harness.statistics.intervals import effective_kurtosis, variance_interval
@@ -151,27 +152,40 @@ def false_alarms(resampler: Resampler, repetitions: int) -> tuple[int, int, int]
 
 
 def power(resampler: Resampler, repetitions: int) -> Iterator[tuple[Record, float]]:
-    """Per gated row: share of record sets with its variance a quarter larger that fail, confirmation included."""
-    clean = resampler.records()
-    tests = len(judge(clean, resampler.records()).findings)
+    """Per gated row: share of checks with its variance a quarter larger that fail, confirmation included."""
+    tests = len(judge(resampler.records(), resampler.records()).findings)
+    level = FAMILY_LEVEL / tests  # Holm's first step, as if no other row failed
     for place, source in enumerate(resampler.rows):
         caught = 0
         for _ in range(repetitions):
-            first = frame_of([resampler.one(place, 1, LARGER)])
-            second = frame_of([resampler.one(place, MORE, LARGER)])
-            old = frame_of([resampler.one(place, 1, 1.0)])
-            level = FAMILY_LEVEL / tests  # Holm's first step, as if no other row failed
-            caught += all(seen(judge(old, new), level) for new in (first, second))
+            old = vars(resampler.one(place, 1, 1.0))
+            checks = [vars(resampler.one(place, more, LARGER)) for more in (1, MORE)]
+            caught += all(seen(old, new, level) for new in checks)
         yield source.record, caught / repetitions
 
 
-def seen(judgement: Judgement, level: float) -> bool:
+def seen(old: Row, new: Row, level: float) -> bool:
     """Whether a variance is found wrong, or worse, by a single test at ``level``."""
-    return any(f.p_value < level and f.beyond and f.kind in ("truth", "baseline") for f in judgement.findings)
+    asked = questions(0, old, new)
+    return any(f.p_value < level and f.beyond and f.ratio > 1 for f in asked if f.kind in ("truth", "baseline"))
 
 
-def real_reruns(count: int, jobs: int, first_seed: int = 1000) -> list[tuple[int, bool]]:
-    """(exit code, suspected before confirmation) of sweeps on fresh seeds against the committed baseline."""
+@dataclass(frozen=True)
+class Rerun:
+    """One sweep on fresh seeds: the judgement before its confirmation, and the exit code after it."""
+
+    seed: int
+    first: Judgement
+    exit_code: int
+
+    def line(self) -> str:
+        """What became of it."""
+        doubt = ", suspected before confirmation" if failing(self.first) else ""
+        return f"seed {self.seed}: exit {self.exit_code}{doubt}"
+
+
+def real_reruns(count: int, jobs: int, first_seed: int = 1000) -> list[Rerun]:
+    """Sweeps on fresh seeds against the committed baseline, confirmed like any other check."""
     baseline = Baseline(Path("results/baseline")).load()
     outcomes = []
     for seed in range(first_seed, first_seed + count):
@@ -179,13 +193,20 @@ def real_reruns(count: int, jobs: int, first_seed: int = 1000) -> list[tuple[int
             folder = Path(temporary) / "regression"
             measure_sweep([], folder, seed, jobs)
             judgement = judge(baseline, measured_records(folder))
-            suspected = failing(judgement)
-            settled = confirmed(judgement, [], folder, seed)
-        outcomes.append((settled.exit_code, suspected))
-        print(
-            f"seed {seed}: exit {settled.exit_code}{', suspected before confirmation' if suspected else ''}", flush=True
-        )
+            outcomes.append(Rerun(seed, judgement, confirmed(judgement, [], folder, seed).exit_code))
+        print(outcomes[-1].line(), flush=True)
     return outcomes
+
+
+def tails(outcomes: list[Rerun]) -> str:
+    """How often each question's p-value was below a level, beside what the level allows."""
+    lines = ["| question | p-values | below 0.05 | below 0.01 | below 0.001 | smallest |", "|---|--:|--:|--:|--:|--:|"]
+    for kind in ("truth", "baseline", "bias", "gradient", "scatter"):
+        values = np.array([f.p_value for run in outcomes for f in run.first.findings if f.kind == kind])
+        if len(values):
+            shares = " | ".join(f"{(values < level).mean():.4f}" for level in (0.05, 0.01, 0.001))
+            lines.append(f"| {kind} | {len(values)} | {shares} | {values.min():.1e} |")
+    return "\n".join(lines)
 
 
 def options() -> Namespace:
@@ -203,10 +224,11 @@ def main() -> None:
     wanted = options()
     outcomes = real_reruns(wanted.reruns, wanted.jobs) if wanted.reruns else []
     if outcomes:
-        alarms = sum(code != 0 for code, _ in outcomes)
-        suspected = sum(s for _, s in outcomes)
+        alarms = sum(run.exit_code != 0 for run in outcomes)
+        suspected = sum(failing(run.first) for run in outcomes)
         most = upper(alarms, len(outcomes))
         print(f"real reruns: {alarms} of {len(outcomes)} do not pass (95 %: at most {most:.3f}); {suspected} suspected")
+        print(tails(outcomes))
     with tempfile.TemporaryDirectory() as temporary:
         resampler = Resampler(measured(Path(temporary) / "regression", wanted.jobs), 0)
     if wanted.resampled:

@@ -25,7 +25,7 @@ from harness.measurement.runner import measure
 from harness.storage.archive import ReferenceArchive
 from harness.storage.shipped import config_folder
 from harness.storage.tables import write_records
-from harness.vocabulary.cells import Cell, Job
+from harness.vocabulary.cells import Job
 from harness.vocabulary.seeds import seed_of
 
 SWEEP = "+sweep=regression"
@@ -52,16 +52,14 @@ def planned(overrides: Sequence[str], folder: Path, seed: int) -> Iterator[Job]:
     params: Any = OmegaConf.to_container(read_command(lines).settings.hydra.sweeper.params)
     axes = {str(name): f"{name}={values}" for name, values in params.items()}
     given = {o.get_key_element(): o for o in parser.parse_overrides(lines)}
-    swept = {**{name: parser.parse_override(line) for name, line in axes.items() if name not in given},
-             **{name: o for name, o in given.items() if o.is_sweep_override()}}  # fmt: skip
-    fixed = [o.input_line for o in given.values() if not o.is_sweep_override() and o.input_line]
+    chosen = {**{name: given.pop(name, parser.parse_override(line)) for name, line in axes.items()}, **given}
     values = [
         [f"{name}={text}" for text in o.sweep_string_iterator()] if o.is_sweep_override() else [o.input_line or ""]
-        for name, o in swept.items()
+        for name, o in chosen.items()
     ]
     for choice in itertools.product(*values):
         with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
-            yield job_from(compose("config", [*choice, *fixed]))
+            yield job_from(compose("config", list(choice)))
 
 
 @dataclass(frozen=True)
@@ -90,17 +88,18 @@ def confirmation_seed(seed: int) -> int:
 def confirm(suspects: Iterable[Suspect], overrides: Sequence[str], folder: Path, seed: int) -> Path:
     """Measure the suspected cells with a seed of their own and four times the replicates; returns their records.
 
-    Cells of one problem share their draws, as they did in the sweep.
+    All estimators of a problem at that N are measured with them, as they were in the sweep: they share draws, and what
+    one of them asks of a draw (a path) can be what breaks another.
     """
     wanted = set(suspects)
     archive = ReferenceArchive(folder.parent / "inputs")
     records = []
     for job in planned(overrides, folder, seed):
         problem = replace(job.problem, seed=confirmation_seed(seed))
-        for samples, replicates, cells in groups(job, wanted):
+        for samples, replicates in suspected(job, wanted).items():
             policy = replace(job.policy, replicates=MORE * replicates, timing_seconds=0.0)
-            fresh = Job(problem, tuple(cell.estimator for cell in cells), (samples,), policy)
-            print(f"confirming {fresh.title()}: {', '.join(c.estimator.name for c in cells)}", file=sys.stderr)
+            fresh = Job(problem, job.estimators, (samples,), policy)
+            print(f"confirming on fresh draws: {fresh.title()}, N = {samples}", file=sys.stderr)
             again = [(str(number), cell) for number, cell in enumerate(fresh.cells())]
             records += [record for result in measure(fresh, again, archive) for record in result.records]
     path = folder / "confirmed.csv"
@@ -108,14 +107,13 @@ def confirm(suspects: Iterable[Suspect], overrides: Sequence[str], folder: Path,
     return path
 
 
-def groups(job: Job, wanted: set[Suspect]) -> Iterator[tuple[int, int, list[Cell]]]:
-    """Suspected cells of a job by N and replicates."""
-    found: dict[tuple[int, int], list[Cell]] = {}
+def suspected(job: Job, wanted: set[Suspect]) -> dict[int, int]:
+    """N → replicates, for every N of a job at which a cell is suspected."""
+    found: dict[int, int] = {}
     for cell in job.cells():
         columns = identity_columns(cell, "cpu", make_estimator(cell.estimator))
         known = tuple((name, columns[name]) for name in KNOWN_BY)
         for suspect in wanted:
             if suspect.columns == known:
-                found.setdefault((cell.samples, suspect.replicates), []).append(cell)
-    for (samples, replicates), cells in found.items():
-        yield samples, replicates, cells
+                found[cell.samples] = max(found.get(cell.samples, 0), suspect.replicates)
+    return found

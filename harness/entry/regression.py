@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from harness.entry.gate import confirm, measure_sweep, suspect_of
+from harness.judgement.pairing import names
 from harness.judgement.regression import (
     BASELINE,
     INCOMPLETE,
@@ -25,15 +26,16 @@ from harness.judgement.regression import (
     contradictions,
     judge,
 )
-from harness.judgement.timing import compare_timings
+from harness.judgement.timing import TimingChange, compare_timings
 from harness.presentation.regression import console, gap_lines, markdown, timing_lines
 from harness.storage.baseline import Baseline
+from harness.storage.benchmarks import rounds
 from harness.storage.files import write_atomically
 from harness.storage.tables import empty_records, load_records
 from harness.vocabulary.errors import ConfigurationError, StorageError
 
-#: Cells that are run again at once; further ones only while none of these is confirmed.
-BATCH = 12
+#: Suspicions that are looked at again at once; further ones only while none of these is confirmed.
+BATCH = 6
 INTERRUPTED = 130
 
 
@@ -57,7 +59,7 @@ def check(options: Namespace) -> int:
     baseline = Baseline(options.baseline)
     before, manifest = baseline.load(), baseline.manifest()
     overrides = options.overrides or manifest["overrides"]
-    timings = compare_timings(*options.timing_json) if options.timing_json else ()
+    timings = timings_of(options.timing_json)
     with fresh_folder(options.keep) as folder:
         if options.records is not None:
             judgement = judge(before, load_records(options.records))
@@ -79,6 +81,16 @@ def check(options: Namespace) -> int:
     return code
 
 
+def timings_of(files: Sequence[Path] | None) -> tuple[TimingChange, ...]:
+    """Two files of benchmarks compared. Raises: StorageError; also where none is common."""
+    if not files:
+        return ()
+    changes = compare_timings(*map(rounds, files))
+    if not changes:
+        raise StorageError(f"{files[0]} and {files[1]} have no benchmark in common; measure both with one suite")
+    return changes
+
+
 def measured_records(folder: Path) -> pd.DataFrame:
     """What the sweep left; an empty set of the same columns where it left nothing."""
     try:
@@ -90,13 +102,13 @@ def measured_records(folder: Path) -> pd.DataFrame:
 
 def confirmed(judgement: Judgement, overrides: Sequence[str], folder: Path, seed: int) -> Judgement:
     """Run suspected cells again, batch by batch, until one is confirmed or none is left."""
-    cells = list(dict.fromkeys(suspect_of(judgement.rows[f.row]) for f in judgement.suspects))
-    settled, fresh = judgement, list[pd.DataFrame]()
-    for start in range(0, len(cells), BATCH):
-        fresh.append(load_records(confirm(cells[start : start + BATCH], overrides, folder, seed)))
+    settled, fresh, left = judgement, list[pd.DataFrame](), judgement.suspects
+    while left and not any(f.confirmed for f in settled.suspects):
+        cells = [suspect_of(judgement.rows[f.row]) for f in left[:BATCH]]
+        fresh.append(load_records(confirm(cells, overrides, folder, seed)))
         settled = after_confirmation(judgement, pd.concat(fresh, ignore_index=True))
-        if any(f.confirmed for f in settled.suspects):
-            break
+        done = {name for frame in fresh for name in names(frame)}
+        left = [f for f in left[BATCH:] if names(pd.DataFrame([judgement.rows[f.row]]))[0] not in done]
     return settled
 
 

@@ -25,6 +25,8 @@ Kind = Literal["truth", "baseline", "bias", "gradient", "scatter"]
 TOLERANCE = 0.05
 #: Largest relative error of an exact variance that is still taken for the truth.
 EXACT = 0.01
+#: Relative difference of two baselines b that is rounding.
+SAME_BASELINE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -134,10 +136,14 @@ def bias_against_truth(row: int, old: Row, new: Row) -> Finding:
 
 
 def gradient_against_baseline(row: int, old: Row, new: Row) -> Finding:
-    """Mean gradients, averaged over coordinates, where no exact one can be held against them."""
+    """Mean gradients, averaged over coordinates, where no exact one can be held against them.
+
+    A mean that is all cancellation is rounding of the size of the true gradient.
+    """
     before, after = old["gradient"], new["gradient"]
     spread, degrees = pooled(old["gradient_se"], new["gradient_se"], old["blocks"] - 1, new["blocks"] - 1)
-    rounding = 16 * float(np.finfo(new["dtype"]).eps) * max(abs(before), abs(after))
+    sizes = [abs(before), abs(after), *(abs(x) for x in [new["exact_gradient"]] if math.isfinite(x))]
+    rounding = 16 * float(np.finfo(new["dtype"]).eps) * max(sizes)
     distance = max(abs(after - before) - rounding, 0.0)
     ratio, error = relative(after, before, spread)
     return Finding(row, "gradient", before, after, before, ratio, error, degrees,
@@ -170,6 +176,14 @@ def scatter_of_blocks(row: int, old: Row, new: Row) -> Finding:
 def scatter(row: Row) -> float:
     """``R·SE²/variance``."""
     return float(row["replicates"] * row["gradient_se"] ** 2 / row["variance"])
+
+
+def same_baseline(old: Row, new: Row) -> bool:
+    """Whether both took the same b, but for rounding. A biased estimator's mean may depend on the b that it took."""
+    before, after = old["baseline"], new["baseline"]
+    if math.isnan(before) or math.isnan(after):
+        return math.isnan(before) and math.isnan(after)
+    return math.isclose(before, after, rel_tol=SAME_BASELINE)
 
 
 def declares_bias(row: Row) -> bool:

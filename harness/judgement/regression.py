@@ -25,6 +25,7 @@ from harness.judgement.changes import (
     declares_bias,
     exactly_known,
     gradient_against_baseline,
+    same_baseline,
     scatter_of_blocks,
     variance_against_baseline,
     variance_against_truth,
@@ -143,7 +144,7 @@ def questions(place: int, old: Row, new: Row) -> list[Finding]:
     asked.append((variance_against_truth if known else variance_against_baseline)(place, old, new))
     if speaks_of_bias(old) and not declares_bias(old):
         asked.append(bias_against_truth(place, old, new))
-    else:
+    elif same_baseline(old, new):
         asked.append(gradient_against_baseline(place, old, new))
     if new["bias_coordinates"] == 1 and min(old["variance"], new["variance"]) > 0:
         asked.append(scatter_of_blocks(place, old, new))

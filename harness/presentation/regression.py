@@ -10,7 +10,7 @@ import pandas as pd
 from harness.judgement.bias import FAMILY_LEVEL
 from harness.judgement.changes import Finding
 from harness.judgement.regression import FAILING, PASS, UNDECIDED, Judgement
-from harness.judgement.timing import TimingChange
+from harness.judgement.timing import SLOWER, TimingChange
 from harness.presentation.labels import full_cell, with_labels
 from harness.presentation.markdown import document, table
 from harness.presentation.numbers import interval, number, plural, seconds
@@ -150,7 +150,7 @@ def timing_lines(changes: Sequence[TimingChange]) -> list[str]:
         return []
     slower = sum(change.slower for change in changes)
     counted = f"{slower} of {plural(len(changes), 'benchmark')} slower"
-    head = f"timing (advice): {counted}, lower quartile of the ratio above 1.1"
+    head = f"timing (advice): {counted}, lower quartile of the ratio above {SLOWER}"
     rows = [
         f"- {'slower: ' if c.slower else ''}{c.name}: {seconds(c.before)} → {seconds(c.after)}, "
         f"ratio {number(c.ratio)} ({number(c.low)} – {number(c.high)})"
