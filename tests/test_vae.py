@@ -24,8 +24,11 @@ from harness.mathematics.families import make_family
 from harness.mathematics.gradients import block_gradients
 from harness.mathematics.objectives import make_objective
 from harness.mathematics.truth.reference import reference_moments
-from harness.measurement.results import shortened
+from harness.measurement.knowledge import Known
+from harness.measurement.results import least_standard_error, shortened
 from harness.measurement.runner import check_job, measure
+from harness.statistics.bias import bias_against
+from harness.statistics.blocks import Blocks
 from harness.storage.shipped import config_folder
 from harness.vocabulary.cells import DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Policy, Problem, digest
 from harness.vocabulary.errors import ConfigurationError
@@ -258,3 +261,17 @@ def test_a_row_does_not_hold_every_number() -> None:
     assert shortened(parameters)["loc"] == f"60 x 2 values, {digest(parameters['loc'])[:8]}"
     for short in ({"loc": parameters["loc"][:3], "scale": 1.0}, {"loc": [0.0] * 200}, {"logits": []}):
         assert shortened(short) == short
+
+
+def test_a_weight_that_hangs_on_an_outcome_never_drawn_accuses_nobody() -> None:
+    """Of thousands of weights a few stood still, a hair off the truth: no proof; a tenth of the gradient off is one."""
+    rng = np.random.default_rng(0)
+    spread = np.r_[np.full(1000, 1.0), np.full(20, 1e-11)]
+    truth = np.r_[rng.normal(0, 1, 1000), np.full(20, 0.02)]
+    center = truth + np.r_[rng.normal(0, 1, 1000), np.full(20, -0.02)]
+    blocks = Blocks(16, np.ones(64), np.zeros(64), center, spread)
+    unknown = Known(None, None, "no variance")
+    least = least_standard_error(blocks, unknown, behind=True)
+    assert bias_against(blocks, truth, np.zeros(1020), least).z < 6
+    assert abs(bias_against(blocks, truth, np.zeros(1020), least_standard_error(blocks, unknown, behind=False)).z) > 1e6
+    assert abs(bias_against(blocks, truth + np.r_[np.zeros(1000), np.full(20, 0.5)], np.zeros(1020), least).z) > 6

@@ -24,6 +24,8 @@ from harness.vocabulary.records import Record, Status
 
 #: Most numbers of one parameter that a row holds, where data points have one each.
 LONGEST = 100
+#: Least standard error of one weight behind θ that is believed, in root mean squares of them all.
+LEAST_SPREAD = 0.05
 
 
 def identity_columns(cell: Cell, device: str, estimator: Estimator | None = None) -> dict[str, Any]:
@@ -148,7 +150,8 @@ def with_truth(record: Record, blocks: Blocks, facts: Known, estimator: Estimato
         return record
     truth = facts.gradient.value.reshape(-1)
     allowed = tolerance(blocks, facts.gradient, record.variance, estimator, situation)
-    bias = bias_against(blocks, truth, allowed, exact_standard_error(blocks, facts))
+    behind = record.parameter not in {leaf.name for leaf in situation.family.leaves}
+    bias = bias_against(blocks, truth, allowed, least_standard_error(blocks, facts, behind=behind))
     return replace(
         record,
         exact_gradient=float(truth.mean()),
@@ -172,11 +175,15 @@ def exact_bias_squared(mean: Exact | None, gradient: Exact) -> float:
     return float(np.square(np.where(bias <= mean.error + gradient.error + rounding, 0.0, bias)).mean())
 
 
-def exact_standard_error(blocks: Blocks, facts: Known) -> Array | float:
-    """Of each coordinate's mean [P], where the exact variance is known; 0 where it is not."""
-    if facts.variance is None:
-        return 0.0
-    return np.asarray(np.sqrt(np.maximum(facts.variance.value, 0.0) / blocks.replicates)).reshape(-1)
+def least_standard_error(blocks: Blocks, facts: Known, *, behind: bool) -> Array | float:
+    """Below which a coordinate's own spread is not believed [P]: its exact standard error, or 0 where that is unknown.
+
+    Of weights ``behind`` θ no exact variance is known, and a few of thousands may hang on an outcome that was never
+    drawn: none is believed to vary less than a twentieth of the root mean square of them all.
+    """
+    if facts.variance is not None:
+        return np.asarray(np.sqrt(np.maximum(facts.variance.value, 0.0) / blocks.replicates)).reshape(-1)
+    return LEAST_SPREAD * float(np.sqrt(np.square(blocks.center_se).mean())) if behind else 0.0
 
 
 def without_bias(record: Record) -> Record:
