@@ -34,7 +34,7 @@ LAWS: dict[str, Law] = {
     "laplace": lambda generator, shape: generator.laplace(size=shape),
     "cube of a normal": lambda generator, shape: generator.normal(size=shape) ** 3,
 }
-ROWS = 200
+ROWS = 100
 
 
 def experiments(law: Law, count: int, blocks: int, seed: int, factor: float = 1.0) -> tuple[Measured, Array]:

@@ -84,7 +84,8 @@ class Knowledge:
         gradient, why = self.first(lambda truth: truth.gradient(leaf))
         variance, why_not = self.first(lambda truth: truth.variance(leaf, estimator, samples, baselines))
         if gradient is None:
-            return Known(None, variance, f"no gradient: {why}")
+            also = "" if variance is None else f"; variance: {variance.method}"
+            return Known(None, variance, f"no gradient: {why}{also}")
         if variance is None:
             return Known(gradient, None, f"{gradient.method}; no variance: {why_not}")
         methods = dict.fromkeys([gradient.method, variance.method])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +80,15 @@ def typed(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
         except (ValueError, KeyError, TypeError):
             raise StorageError(f"{file} is corrupt in column {name}; delete it and run again") from None
     return pd.DataFrame(columns)
+
+
+def as_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """Records as ``load_records`` would read them back, without a file."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {name: pd.Series([getattr(r, name) for r in records], dtype=READERS[TYPES[name]][0]) for name in COLUMNS}
+    )
 
 
 def first_line(error: Exception) -> str:
