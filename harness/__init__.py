@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from harness.library import Measurement, measure
     from harness.storage.tables import load_records
+    from harness.vocabulary.errors import HarnessError
 
 __version__ = "0.1.0"
-__all__ = ["Measurement", "__version__", "load_records", "measure"]
+__all__ = ["HarnessError", "Measurement", "__version__", "load_records", "measure"]
 
 #: name → module that it is loaded from on first use
-LAZY = {"Measurement": "harness.library", "measure": "harness.library", "load_records": "harness.storage.tables"}
+LAZY = {
+    "HarnessError": "harness.vocabulary.errors",
+    "Measurement": "harness.library",
+    "load_records": "harness.storage.tables",
+    "measure": "harness.library",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,11 +28,15 @@ def shipped(distribution: str, objective: str, estimators: Sequence[str]) -> dic
     overrides = [f"distribution={distribution}", f"objective={objective}"]
     if estimators:
         overrides.append(f"estimator=[{','.join(estimators)}]")
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().hydra = None
     try:
         with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
             return resolved(compose("config", overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigurationError(one_line(error)) from None
+    finally:
+        GlobalHydra.instance().hydra = before
 
 
 def specifications(distribution: dict[str, Any], objective: dict[str, Any]) -> tuple[DistributionSpec, ObjectiveSpec]:

@@ -19,8 +19,16 @@ def merged(
     base: Mapping[str, Any], given: Mapping[str, Any], constants: Mapping[str, Any], target: type[Distribution]
 ) -> dict[str, Any]:
     """Given leaves take the place of those that stand for the same parameter of the class: log_scale of scale."""
-    replaced = {same(split_leaf_name(name, target)[0]) for name in given} | {same(name) for name in constants}
-    return {n: v for n, v in base.items() if same(split_leaf_name(n, target)[0]) not in replaced} | dict(given)
+    left, found = dict(given), {}
+    removed = {same(name) for name in constants}
+    stands_for = {same(split_leaf_name(name, target)[0]): name for name in given}
+    for name, value in base.items():
+        parameter = same(split_leaf_name(name, target)[0])
+        if parameter in stands_for:
+            found[stands_for[parameter]] = left.pop(stands_for[parameter])
+        elif parameter not in removed:
+            found[name] = value
+    return found | left
 
 
 def same(parameter: str) -> str:
