@@ -22,9 +22,10 @@ MAKE = [line for line in LINES if line.startswith("make ")]
 
 def test_every_line_is_of_a_kind_that_is_checked() -> None:
     other = [line for line in LINES if line not in HARNESS and line not in MAKE]
-    assert all(line.startswith(("python -m harness.report ", "git clone", "cd ", "pip install")) for line in other), (
-        other
-    )
+    assert all(
+        line.startswith(("python -m harness.report ", "python -m harness.compare ", "git clone", "cd ", "pip install"))
+        for line in other
+    ), other
     assert len(HARNESS) >= 5
     assert {"make sweep", "make test"} <= set(MAKE)
 
