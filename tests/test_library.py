@@ -275,6 +275,13 @@ def test_an_estimator_of_ones_own_sees_the_draws_of_the_shipped_ones() -> None:
         assert (a.status, a.exact_gradient) == (b.status, b.exact_gradient)
 
 
+def test_a_path_is_found_without_being_declared() -> None:
+    """Alone in its block, where no shipped estimator asks for differentiable draws."""
+    alone = row(quick("normal", "quadratic", pathwise), "pathwise")
+    beside = row(quick("normal", "quadratic", BOTH), "reparameterized")
+    assert (alone.gradient, alone.variance) == pytest.approx((beside.gradient, beside.variance), rel=1e-6)
+
+
 def test_a_planted_bias_is_found_and_its_size_is_right() -> None:
     m = harness.measure("normal", "quadratic", [own_baseline, raw], samples=4, timing_seconds=0)
     verdict = m.verdicts.set_index(["estimator", "parameter"])["verdict"]
@@ -326,6 +333,16 @@ def test_a_device_that_is_not_there_is_a_row() -> None:
     assert {r.status for r in m.records} == {"unavailable"}
 
 
+class WithoutAttributes(D.TransformedDistribution):
+    """Names parameters that its instances do not have, which torch's validation asks for."""
+
+    arg_constraints = {"loc": constraints.real}  # noqa: RUF012
+    support = constraints.unit_interval
+
+    def __init__(self, loc: Tensor, validate_args: bool | None = None) -> None:
+        super().__init__(D.Normal(loc, 1.0), D.SigmoidTransform(), validate_args=validate_args)
+
+
 def two_numbers(draw: Draw) -> Tensor:
     return draw.cost * draw.log_prob
 
@@ -353,6 +370,10 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "no estimator": (lambda: quick(estimators=[]), "no estimator is chosen"),
     "no interface": (lambda: quick(dict), "dict lacks arg_constraints"),
     "no parameters": (lambda: quick(D.Gamma), "no parameters to differentiate"),
+    "no attribute": (
+        lambda: quick(WithoutAttributes, parameters={"loc": 0.0}),
+        "refuses these parameters: type object 'WithoutAttributes' has no attribute 'loc'",
+    ),
     "matrices": (
         lambda: quick(D.MultivariateNormal(torch.zeros(2), torch.eye(2))),
         "covariance_matrix is a matrix; give the class",
