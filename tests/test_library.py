@@ -286,8 +286,13 @@ def test_a_jump_that_is_declared_is_no_surprise() -> None:
     def above(z: Tensor) -> Tensor:
         return (z > 0.5).sum(-1)  # integers, too
 
-    for continuous, expected in ((True, "none"), (False, "the objective is discontinuous")):
-        m = quick("normal", above, BOTH, continuous=continuous)
+    def one_coordinate(z: Tensor) -> Tensor:
+        return z > 0.5
+
+    cases = [(f, s, c) for f, s in ((above, False), (one_coordinate, True)) for c in (True, False)]
+    for f, separable, continuous in cases:
+        m = quick("normal", f, BOTH, continuous=continuous, separable=separable)
+        expected = "none" if continuous else "the objective is discontinuous"
         assert row(m, "reparameterized").expected_bias.startswith(expected)
         assert row(m, "reparameterized").gradient == 0
 
@@ -350,6 +355,22 @@ def test_estimators_have_the_names_they_are_given() -> None:
     assert row(m, "slow").estimator_parameters == '{"decay":0.99}'
     assert row(m, "scaled").gradient == pytest.approx(2 * row(m, "whole").gradient, rel=1e-6)
     assert row(m, "scaled").estimator_parameters == '{"by":2.0}'
+
+
+def test_a_method_keeps_what_it_declares() -> None:
+    shrinks = Method(own_baseline, biased_if=(lambda setting: "its own cost is in its baseline",))
+    needs_more = Method(own_baseline, requires=(lambda setting: "needs more",))
+    m = quick("normal", "quadratic", {"shrinks": shrinks, "needs_more": needs_more})
+    assert row(m, "shrinks").expected_bias == "its own cost is in its baseline"
+    assert (row(m, "needs_more").status, row(m, "needs_more").reason) == ("not_applicable", "needs more")
+
+
+def test_a_model_goes_with_its_posterior(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = {"latent": 2, "steps": 4, "hidden": 8, "minibatch": 2, "encoder": False}
+    m = quick("vae", "vae", BOTH, options=options, samples=1, replicates=1024)
+    assert {(r.distribution, r.dimension, r.status) for r in m.records} == {("vae_end_2", 2, "ok")}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_estimator_that_fails_at_one_n_costs_that_row_alone() -> None:
