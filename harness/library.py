@@ -1,156 +1,127 @@
-"""``harness.measure(…)``: one problem measured from Python, shipped parts and the user's own, nothing written to disk.
+"""The harness in a notebook: ``harness.measure(q, f, estimators)`` → a table that can be read, records, a DataFrame.
 
-The estimand is ``∇_θ E_{q_θ(z)}[f(z)]``; what is not given comes from ``conf``, as on the command line.
+Measures estimators of ``∇_θ E_{q_θ(z)}[f(z)]`` as the command line does, the user's own objects included. Nothing is
+written to disk, and neither torch's random numbers nor its settings are changed.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 from torch.distributions import Distribution
 
-from harness.entry.configuration import job_from
-from harness.entry.given import check_cost, check_surrogate, distribution_entry, estimator_entry, objective_entry
-from harness.entry.schema import HarnessConfig, register
-from harness.mathematics.draws import Draw
-from harness.mathematics.estimators import Method
+from harness.entry.requests import Estimators, Request, build
 from harness.measurement.ratios import with_ratios
 from harness.measurement.runner import measure as measured
-from harness.vocabulary.cells import Job
-from harness.vocabulary.errors import ConfigurationError
+from harness.storage.tables import frame_of
 from harness.vocabulary.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Cost = Callable[[Tensor], Tensor]
-Surrogate = Callable[[Draw], Tensor]
-ESTIMATORS = (
-    "score_function", "score_function_baseline", "score_function_leave_one_out", "score_function_optimal_baseline",
-    "score_function_moving_average", "reparameterized",
-)  # fmt: skip
-#: Name of the module in which Python objects are found by dotted path while they are measured.
-GIVEN = "harness_given"
+#: The columns of ``verdicts``.
+VERDICT_COLUMNS = ("dimension", "samples", "parameter", "estimator", "verdict", "why", "p_adjusted", "detectable_bias")
 
 
 @dataclass(frozen=True, repr=False)
 class Measurement:
-    """What was measured: a record per estimator, N and parameter, ratios filled in. Its repr is the readable table."""
+    """What was measured: one record per estimator, number of samples and parameter. Printed, it is a table.
+
+    ``records``: every column of results/README.md, as plain objects.
+    """
 
     records: tuple[Record, ...]
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """The records as a DataFrame, with the columns of results/README.md and the bias ``verdict`` of each row."""
+        """The records in the order of show, with the columns of results/README.md, and the bias verdict of each row."""
         from harness.presentation.collect import judged
-        from harness.storage.tables import frame_of
 
         return judged(frame_of(self.records))
 
-    def __repr__(self) -> str:
-        from harness.presentation.console import full, statuses
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """Is each row biased? Family-wise over this measurement; *unbiased*: not rejected, see ``detectable_bias``."""
+        return self.frame[list(VERDICT_COLUMNS)]
 
-        return "\n".join([*full(self.frame), statuses(self.frame)])
+    @property
+    def table(self) -> str:
+        """The table that ``python -m harness`` prints."""
+        from harness.presentation.console import table_of
+
+        return table_of(self.frame)
+
+    def __repr__(self) -> str:
+        return self.table
 
 
 def measure(
-    distribution: str | type[Distribution] | Distribution,
-    objective: str | Cost = "quadratic",
-    estimators: Sequence[str] | Mapping[str, str | Mapping[str, Any] | Surrogate | Method] = ESTIMATORS,
+    distribution: str | type[Distribution] | Distribution = "normal",
+    objective: str | Callable[[Tensor], Tensor] = "quadratic",
+    estimators: Estimators | None = None,
     *,
     parameters: Mapping[str, Any] | None = None,
     constants: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
-    separable: bool = False,
     continuous: bool = True,
-    **settings: Any,
+    separable: bool = False,
+    dimension: int | None = None,
+    samples: int | Sequence[int] = (1, 10),
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "cpu",
+    replicates: int | None = None,
+    precision: float = 0.05,
+    budget_draws: int = 2**28,
+    budget_seconds: float = 60.0,
+    timing_seconds: float = 0.05,
+    timing_threads: int = 1,
 ) -> Measurement:
-    """Bias, variance and wall-clock of estimators of ``∇_θ E_q[f(z)]`` on one problem.
+    """Bias, variance and wall-clock of estimators of ``∇_θ E_{q_θ(z)}[f(z)]``.
 
     Args:
-        distribution: a name of ``conf/distribution``, a class with the interface of ``torch.distributions`` (give
-            ``parameters``), or an instance, whose own parameters are differentiated.
-        objective: a name of ``conf/objective``, or f itself: z [N, R, D] → cost [N, R].
-        estimators: names of ``conf/estimator``, or name → such a name, ``{"target": …, option: …}``, or your own
-            ``draw → surrogate [R]``, whose gradient is the estimate.
-        parameters: values to differentiate with respect to, scalars or lists of length D; constants: other arguments.
-        options: of the objective, e.g. ``{"k": 0.3}``.
-        separable: f is that of one coordinate, z → cost of the same shape, to be summed: truth is then exact.
-        continuous: False where f jumps, so that a path does not see all of it.
-        settings: scalars of conf/config.yaml: dimension, samples, replicates, precision, seed, dtype, device, …
+        distribution: a shipped name (``gamma``), a dotted path, a class with the interface of ``torch.distributions``,
+            or an instance, whose parameters are then differentiated.
+        objective: a shipped name (``quadratic``), a dotted path, or a function z → cost, [N, R, D] → [N, R] (a batch of
+            draws at a time, each by itself; it is called in float64 too, for exact values).
+        estimators: one or several of: a shipped name, a dotted path, a function draw → surrogate, [R], whose gradient
+            is the estimate (``draw.cost``, ``draw.log_prob``, ``draw.pathwise_cost``: [N, R]; ``draw.average``:
+            [N, R] → [R]), a ``Method``; a mapping gives them names. None: the six of ``python -m harness``.
+        parameters: values that are differentiated, by the class's names or through a bijector (``log_scale``).
+        constants: values that are not, such as degrees of freedom.
+        options: of the objective: ``{"k": 0.2}``, or keywords of a function of one's own.
+        continuous: whether a function of one's own is continuous; where it jumps, reparameterization is blind.
+        separable: whether such a function is that of one coordinate, z → cost of the same shape, to be summed over
+            coordinates: then its truth is computed, where D coordinates together need a long reference run.
+        dimension: D, independent coordinates; None: as many as a parameter's list needs, else 1.
+        samples: N, draws of z for one estimate; one number or several.
+        seed, dtype, device, replicates, precision, budget_draws, budget_seconds, timing_seconds, timing_threads: as in
+            conf/config.yaml; a test keeps the defaults equal.
 
-    Returns: a ``Measurement``; print it, or take its ``records`` or its ``frame``.
-    Raises: ConfigurationError, one line, for what cannot be used.
+    Raises: ConfigurationError, one line, for whatever cannot be measured as it is given. An estimator that a problem
+    rules out is a row with its reason, as is one that fails on the way.
     """
-    register()
-    given: dict[str, Any] = {}
-    named = estimators if isinstance(estimators, Mapping) else {name: name for name in listed(estimators)}
-    cfg = configuration(settings, {
-        "distribution": distribution_entry(distribution, parameters, constants, given, GIVEN),
-        "objective": objective_entry(objective, options, given, GIVEN, separable=separable, continuous=continuous),
-        "estimators": {name: estimator_entry(name, entry, given, GIVEN) for name, entry in named.items()},
-    })  # fmt: skip
-    with TemporaryDirectory() as scratch, importable(given):
-        cfg.results = str(Path(scratch) / "results")
-        job = job_from(cfg)
-        check_given(job, given)
-        cells = [(str(number), cell) for number, cell in enumerate(job.cells())]
-        return Measurement(tuple(with_ratios(measured(job, cells))))
-
-
-def listed(estimators: Sequence[str]) -> Sequence[str]:
-    """A sequence of names; one name alone is one too."""
-    return [estimators] if isinstance(estimators, str) else estimators
-
-
-def configuration(settings: Mapping[str, Any], entries: Mapping[str, Any]) -> DictConfig:
-    """The schema with the entries of the groups and the scalars that were given. Raises: ConfigurationError."""
-    base = OmegaConf.structured(HarnessConfig(name="library", results="", samples=[1, 10]))
-    scalars = [name for name in base if name not in ("name", "results", "report", "match", *entries)]
-    for name in settings:
-        if name not in scalars:
-            raise ConfigurationError(f"measure: unknown setting {name!r}; choose one of {', '.join(scalars)}")
-    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}
-    plain["device"] = {"name": plain.get("device", "cpu")}
-    try:
-        merged = OmegaConf.merge(base, entries, plain)
-    except OmegaConfBaseException as error:
-        raise ConfigurationError(f"measure: {str(error).splitlines()[0]}") from None
-    if not isinstance(merged, DictConfig):
-        raise ConfigurationError("measure: expected settings by name")
-    return merged
-
-
-@contextmanager
-def importable(objects: Mapping[str, Any]) -> Iterator[None]:
-    """Let Python objects be found by dotted path for as long as they are measured, as a config names everything."""
-    module = ModuleType(GIVEN)
-    vars(module).update(objects)
-    before = sys.modules.get(GIVEN)
-    sys.modules[GIVEN] = module
-    try:
-        yield
-    finally:
-        del sys.modules[GIVEN]
-        if before is not None:
-            sys.modules[GIVEN] = before
-
-
-def check_given(job: Job, given: Mapping[str, Any]) -> None:
-    """Try a user's own cost and estimators on a few draws, before anything is measured. Raises: ConfigurationError."""
-    mine = [spec for spec in job.estimators if spec.target.startswith(f"{GIVEN}.")]
-    if given:
-        check_cost(job)
-    for spec in mine:
-        check_surrogate(job, spec)
+    scalars = {
+        "dimension": dimension, "samples": samples, "seed": seed, "dtype": dtype, "device": device,
+        "replicates": replicates, "precision": precision, "budget_draws": budget_draws,
+        "budget_seconds": budget_seconds, "timing_seconds": timing_seconds, "timing_threads": timing_threads,
+    }  # fmt: skip
+    request = Request(
+        distribution,
+        objective,
+        estimators,
+        parameters or {},
+        constants or {},
+        options or {},
+        continuous,
+        separable,
+        scalars,
+    )
+    job, made = build(request)
+    cells = [(str(number), cell) for number, cell in enumerate(job.cells())]
+    found = {result.address: result for result in measured(job, cells, made=made)}
+    return Measurement(tuple(with_ratios(found[address] for address, _ in cells)))

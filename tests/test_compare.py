@@ -34,7 +34,7 @@ LAWS: dict[str, Law] = {
     "laplace": lambda generator, shape: generator.laplace(size=shape),
     "cube of a normal": lambda generator, shape: generator.normal(size=shape) ** 3,
 }
-ROWS = 200
+ROWS = 100
 
 
 def experiments(law: Law, count: int, blocks: int, seed: int, factor: float = 1.0) -> tuple[Measured, Array]:
@@ -190,6 +190,7 @@ def far(**changes: object) -> Record:
         (record(), far(status="diverged"), "cannot tell", "diverged"),
         (record(), replace(far(), variance=0.0, variance_low=0.0, variance_high=0.0), "cannot tell", "a variance of 0"),
         (record(), replace(far(), variance_low=math.nan), "cannot tell", "no interval"),
+        (record(), far(blocks=1), "cannot tell", "no interval"),
         (record(), not_run(record(), "failed", "why"), "not measured", ""),
         (not_run(record(), "failed", "x"), not_run(record(), "failed", "y"), "not measured", ""),
     ],
@@ -214,6 +215,23 @@ def test_a_heavy_tail_does_not_enlarge_the_family(tmp_path: Path) -> None:
     alone = compared(tmp_path, [record()], [far()]).pairs["p_adjusted"].item()
     crowd = compared(tmp_path, [record(), *quiet, *equal], [far(), *b, *equal]).pairs["p_adjusted"].dropna()
     assert crowd.tolist() == [alone]
+
+
+def test_one_row_of_many_needs_more_evidence(tmp_path: Path) -> None:
+    """p = 2·10⁻⁴ is *different* alone and not among fifty; what could have been found grows with their number."""
+    near = record(variance=11.2, variance_low=11.2 / 1.04, variance_high=11.2 * 1.04)
+    a = record(variance_low=10 / 1.04, variance_high=10 * 1.04)
+    error = math.log(1.04) / stats.t.ppf(0.975, 63) * math.sqrt(2)
+    p_value = 2 * stats.t.sf(math.log(1.12) / error, 126)
+    assert 1e-3 / 50 < p_value < 1e-3
+    crowd_a = [replace(a, samples=n) for n in range(2, 51)]
+    crowd_b = [replace(row, gradient=row.gradient + 1e-4) for row in crowd_a]
+    for count, verdict in ((0, "different"), (49, "same")):
+        pair = compared(tmp_path, [a, *crowd_a[:count]], [near, *crowd_b[:count]]).pairs.iloc[0]
+        assert pair["verdict"] == verdict
+        assert pair["p_adjusted"] == pytest.approx((count + 1) * p_value)
+        detectable = math.exp(error * stats.t.isf(1e-3 / (count + 1) / 2, 126))
+        assert pair["detectable_ratio"] == pytest.approx(detectable)
 
 
 def test_a_shifted_mean_is_found_beside_equal_variances(tmp_path: Path) -> None:
@@ -242,15 +260,15 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
 
 def test_the_command_says_what_differs(folders: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main([*folders]) == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     assert "22 rows in both: 18 identical, 1 different, 3 not measured" in text
-    assert "2 rows only in A, 1 only in B" in " ".join(text.split())  # wherever the lines break
+    assert "2 rows only in A, 1 only in B" in text
     assert "the whole key but device (cpu in A, cuda in B)" in text
     assert "1.4 [1.33, 1.48]" in text  # 1.4 exp(± t₁₂₆ √2 log 1.04 / t₆₃)
     assert "different (p " in text
     assert "NVIDIA H100" in text
     assert "≠" in text
-    assert "ok, unbiased  failed, not measured" in text
+    assert "ok, unbiased failed, not measured" in text
     assert "N = 777" in text
     assert "3 (IQR" in text
 

@@ -62,10 +62,12 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def run(unpacked: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    unpacked: Path, folder: Path, *arguments: str, start: tuple[str, ...] = ("-m", "harness")
+) -> subprocess.CompletedProcess[str]:
     """``python -m harness`` from the unpacked wheel, in another folder; -P keeps that folder off the path."""
     environment = {**os.environ, "PYTHONPATH": str(unpacked), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-P", "-m", "harness", *arguments]
+    command = [sys.executable, "-P", *start, *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -88,6 +90,24 @@ def test_wheel_runs_from_any_folder(unpacked: Path, tmp_path: Path) -> None:
     assert {row["distribution"] for row in rows} == {"gamma"}
     assert {row["status"] for row in rows} == {"ok"}
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_wheel_measures_in_python_and_compares(unpacked: Path, tmp_path: Path) -> None:
+    """From a folder of its own, with nothing but the wheel: the library, then a run compared with itself."""
+    code = (
+        "import harness; m = harness.measure('normal', lambda z: z.square().sum(-1), 'reparameterized', samples=1); "
+        "print(harness.__file__, m.records[0].exact_gradient, sep='\\n')"
+    )
+    done = run(unpacked, tmp_path, code, start=("-c",))
+    assert done.returncode == 0, done.stderr
+    file, exact = done.stdout.split()
+    assert Path(file) == unpacked / "harness" / "__init__.py"
+    assert float(exact) == pytest.approx(2.0)
+    assert list(tmp_path.iterdir()) == []
+    assert run(unpacked, tmp_path, "samples=2", "replicates=1024", "timing_seconds=0").returncode == 0
+    done = run(unpacked, tmp_path, "results/single", "results/single", start=("-m", "harness.compare"))
+    assert done.returncode == 0, done.stderr
+    assert "12 identical" in done.stdout
 
 
 def test_wheel_imports_itself_and_not_the_checkout(unpacked: Path, tmp_path: Path) -> None:

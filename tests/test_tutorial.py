@@ -32,7 +32,7 @@ def test_the_tutorial_runs_and_prints_what_it_says(
             printed = comparable(shown)
             assert [line for line in comparable(content) if line not in printed] == []
             checked += 1
-    assert checked == 5
+    assert checked == 7
     assert (tmp_path / "results" / "tutorial" / "records.csv").is_file()
 
 

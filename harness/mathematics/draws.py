@@ -121,6 +121,11 @@ class Draw:
         """Draws without a graph: [N, R, *B, D] or [N, R, *B, D, K]."""
         return self._reparameterized.detach()
 
+    @property
+    def path(self) -> Tensor:
+        """``z = g(ε; θ)`` with its graph, if the draw is differentiable: [N, R, *B, D] or [N, R, *B, D, K]."""
+        return self._reparameterized
+
     @cached_property
     def pathwise_cost(self) -> Tensor:
         """``f(z)`` with a graph through ``z = g(ε; θ)``: [N, R, *B]."""

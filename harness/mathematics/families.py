@@ -174,14 +174,14 @@ def split_leaf_name(name: str, target: type[Distribution]) -> tuple[str, str | N
     raise ConfigurationError(choose(f"parameter of {target.__name__}", name, own))
 
 
-def make_family(spec: DistributionSpec, dimension: int) -> Family:
-    """The family that a config names, validated once at its θ.
+def make_family(spec: DistributionSpec, dimension: int, target: type[Distribution] | None = None) -> Family:
+    """The family that a config names, validated once at its θ. ``target``: the class itself, where it has no path.
 
     Raises: ConfigurationError for an unknown target or parameter, a wrong length, or a value outside its constraint.
     """
     if dimension < 1:
         raise ConfigurationError(f"dimension: expected a positive integer, got {dimension}")
-    target = resolve_target(spec.target)
+    target = target or resolve_target(spec.target)
     if not spec.parameters:
         raise ConfigurationError(f"{spec.name}: no parameters to differentiate; move one from constants to parameters")
     split = {name: split_leaf_name(name, target) for name in spec.parameters}
@@ -218,8 +218,8 @@ def validate(spec: DistributionSpec, family: Family) -> None:
     try:
         with torch.random.fork_rng(devices=[]):
             shape = family.build(theta, validate=True).sample((1,)).shape
-    except (ValueError, TypeError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
+    except (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigurationError(f"{spec.name}: {spec.target} refuses these parameters: {first}") from None
     expected = (*family.batch_shape, *family.event_shape)
     if tuple(shape) != (1, 1, *expected):

@@ -8,6 +8,12 @@ from torch import Tensor
 from harness.mathematics.draws import Draw, slopes_of
 from harness.mathematics.estimators import Estimator
 from harness.mathematics.objectives import Upstream, known_gradient_of
+from harness.vocabulary.errors import ConfigurationError
+
+
+def shape_of(value: object) -> str:
+    """The shape of a tensor, or what it is instead."""
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def block_gradients(draw: Draw, estimator: Estimator, *, last: bool = False) -> dict[str, Tensor]:
@@ -17,8 +23,15 @@ def block_gradients(draw: Draw, estimator: Estimator, *, last: bool = False) -> 
     needs nothing of it: its memory is then used again while it is still in the cache. A leaf that the surrogate does
     not reach (a step function along the path) has gradient zero. What the loss's gradient has that needs no draw, a
     KL in closed form, is added to every row.
+
+    Raises: ConfigurationError for a surrogate that is not one number for each row.
     """
     surrogate = estimator.surrogate(draw)
+    if not isinstance(surrogate, Tensor) or surrogate.shape != (draw.replicates,):
+        raise ConfigurationError(
+            f"estimator {estimator.name}: expected a surrogate of shape {[draw.replicates]}, one number for each row "
+            f"of θ, got {shape_of(surrogate)}; draw.average takes the mean over samples"
+        )
     leaves = list(draw.theta.values())
     found: tuple[Tensor | None, ...] = slopes_of(surrogate, leaves) or (None,) * len(leaves)
     if surrogate.requires_grad and found[0] is None:

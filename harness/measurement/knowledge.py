@@ -85,7 +85,8 @@ class Knowledge:
             return Known(gradient, None, f"{how}; no variance: no formula for weights behind the parameters of q")
         variance, why_not = self.first(lambda truth: truth.variance(leaf, estimator, samples, baselines))
         if gradient is None:
-            return Known(None, variance, f"no gradient: {why}")
+            also = "" if variance is None else f"; variance: {variance.method}"
+            return Known(None, variance, f"no gradient: {why}{also}")
         if variance is None:
             return Known(gradient, None, f"{gradient.method}; no variance: {why_not}")
         methods = dict.fromkeys([gradient.method, variance.method])

@@ -35,7 +35,7 @@ def unresolved(situation: Situation, estimators: Mapping[str, Estimator]) -> dic
             return dict.fromkeys(estimators, reason + advice(situation))
         if situation.dtype == torch.float64:
             return {}
-        replayable = {name: e for name, e in estimators.items() if not e.method.needs_path}
+        replayable = {name: e for name, e in estimators.items() if not (e.method.needs_path or e.method.own_noise)}
         found = {name: rounding_error(situation, draw, estimator) for name, estimator in replayable.items()}
     except Exception:  # a cell that cannot be computed is reported as failed by the measurement itself
         return {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -42,6 +42,27 @@ from harness.vocabulary.seeds import problem_key, question_key
 
 
 @dataclass(frozen=True)
+class Made:
+    """What the names of a job stand for: q, f and its estimators by name. Objects of the user's own enter here."""
+
+    family: Family
+    objective: Objective
+    estimators: Mapping[str, Estimator]
+
+    @property
+    def parameters(self) -> list[str]:
+        """What there is a row for."""
+        return parameters_of(self.family, self.objective)
+
+
+def make(job: Job) -> Made:
+    """Build everything that a job names. Raises: ConfigurationError."""
+    family = make_family(job.problem.distribution, job.problem.dimension)
+    objective = make_objective(job.problem.objective, family)
+    return Made(family, objective, {spec.name: make_estimator(spec) for spec in job.estimators})
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A problem made concrete: q, f, its truth, and where it is computed."""
 
@@ -66,33 +87,34 @@ class Prepared:
 
 def check_job(job: Job) -> None:
     """Build everything that a job names once, without measuring. Raises: ConfigurationError."""
-    family = make_family(job.problem.distribution, job.problem.dimension)
-    make_objective(job.problem.objective, family)
-    for spec in job.estimators:
-        make_estimator(spec)
+    make(job)
 
 
-def measure(job: Job, cells: Sequence[tuple[str, Cell]], archive: Archive | None = None) -> Iterator[CellResult]:
+def measure(
+    job: Job, cells: Sequence[tuple[str, Cell]], archive: Archive | None = None, made: Made | None = None
+) -> Iterator[CellResult]:
     """Measure the given cells of a job, each under its address; one sample count at a time, cheapest first.
 
-    ``archive`` keeps reference runs between jobs, where no exact value is known.
+    ``archive`` keeps reference runs between jobs, where no exact value is known. ``made``: what the job's names stand
+    for, where they cannot tell by themselves.
 
     Raises: ConfigurationError for a job that cannot be built. A failing cell is a result, not an exception.
     """
     device = resolve_device(job.problem.device)
+    made = made or make(job)
     if not is_available(device):
         for address, cell in cells:
-            yield unavailable(address, cell, device)
+            yield unavailable(address, cell, device, made.parameters)
         return
     with isolated(device):
-        problem = prepare(job, device, archive)
+        problem = prepare(job, device, archive, made)
         baselines: Baselines | None = None
         for samples in sorted({cell.samples for _, cell in cells}):
             group = {address: cell for address, cell in cells if cell.samples == samples}
-            estimators = {address: make_estimator(cell.estimator) for address, cell in group.items()}
+            estimators = {address: made.estimators[cell.estimator.name] for address, cell in group.items()}
             runnable, refused = split(problem, group, estimators)
             yield from refused
-            baselines = baselines or pilot_for(problem, [make_estimator(cell.estimator) for _, cell in cells])
+            baselines = baselines or pilot_for(problem, [made.estimators[cell.estimator.name] for _, cell in cells])
             built = Rows(problem.family, problem.dtype, device)
             situation = Situation(
                 problem.family, problem.objective, samples, problem.dtype, device, problem.key, baselines, built
@@ -100,19 +122,15 @@ def measure(job: Job, cells: Sequence[tuple[str, Cell]], archive: Archive | None
             yield from measure_group(problem, situation, group, {a: estimators[a] for a in runnable}, job.policy)
 
 
-def prepare(job: Job, device: str, archive: Archive | None) -> Prepared:
+def prepare(job: Job, device: str, archive: Archive | None, made: Made) -> Prepared:
     """q, f and their truth."""
-    family = make_family(job.problem.distribution, job.problem.dimension)
-    objective = make_objective(job.problem.objective, family)
-    knowledge = Knowledge(family, objective, question_key(job.problem), archive)
+    knowledge = Knowledge(made.family, made.objective, question_key(job.problem), archive)
     dtype = getattr(torch, job.problem.dtype)
-    return Prepared(family, objective, knowledge, device, dtype, problem_key(job.problem))
+    return Prepared(made.family, made.objective, knowledge, device, dtype, problem_key(job.problem))
 
 
-def unavailable(address: str, cell: Cell, device: str) -> CellResult:
+def unavailable(address: str, cell: Cell, device: str, parameters: Sequence[str]) -> CellResult:
     """Rows for a device that this machine does not have."""
-    family = make_family(cell.problem.distribution, cell.problem.dimension)
-    parameters = parameters_of(family, make_objective(cell.problem.objective, family))
     reason = f"device {device} is not on this machine"
     rows = tuple(blank_record(cell, device, name, "unavailable", reason) for name in parameters)
     return CellResult(address, rows, final=False)

@@ -26,9 +26,12 @@ RUN_NOTE = f"{RUN_MARK} no exact value is known: by a long reference run, whose 
 
 def print_table(folder: Path) -> None:
     """Print the records of one folder. Raises: StorageError."""
-    frame = collect([folder]).frame
-    print("\n".join(full(frame) if len(frame) <= MOST_ROWS else summary(frame)))
-    print(statuses(frame))
+    print(table_of(collect([folder]).frame))
+
+
+def table_of(frame: pd.DataFrame) -> str:
+    """Every row of a small table of judged records, a summary of a large one; then how many rows of each status."""
+    return "\n".join([*(full(frame) if len(frame) <= MOST_ROWS else summary(frame)), statuses(frame)])
 
 
 def full(frame: pd.DataFrame) -> list[str]:

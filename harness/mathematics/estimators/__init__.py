@@ -118,7 +118,8 @@ class Method:
     ``needs_path``: the draw must carry a graph through z. ``baseline``: which pilot baseline it uses, or None; the
     mean and the optimal one are oracles (they know the problem from a pilot). ``warmup``: how many earlier estimates it
     needs before the first that counts, given its options. ``needs_draw``: False if it draws z from a stream of its own
-    alone, and its clock need not pay for another.
+    alone, and its clock need not pay for another. ``own_noise``: True if it draws from torch's generator besides, so
+    that a block cannot be replayed in another dtype.
     """
 
     surrogate: Callable[..., Tensor]
@@ -128,6 +129,7 @@ class Method:
     baseline: str | None = None
     warmup: Callable[[Mapping[str, Any]], int] = no_warmup
     needs_draw: bool = True
+    own_noise: bool = False
 
 
 ESTIMATORS: dict[str, Method] = {
