@@ -218,7 +218,7 @@ def options() -> Namespace:
     made.add_argument("--power", type=int, default=200, help="repetitions for each gated row")
     made.add_argument("--jobs", type=int, default=2, help="processes of a sweep")
     made.add_argument("--seed", type=int, default=0, help="of the resampling")
-    made.add_argument("--first-seed", type=int, default=2000, help="of the real reruns; the gate was built on 1000 to 1021")
+    made.add_argument("--first-seed", type=int, default=2000, help="of the reruns; the gate was built on 1000 to 1021")
     return made.parse_args()
 
 
