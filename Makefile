@@ -57,8 +57,8 @@ sweep: $(INSTALLED)  ## measure the main sweeps and render reports/variance.md
 	$(RUN) harness.report $(SWEEPS:%=results/%) --output $(REPORT) || exit $$?; \
 	exit $$status
 
-smoke: $(INSTALLED)  ## every distribution, objective and estimator once, in under a minute
-	$(RUN) harness +sweep=smoke $(ARGS)
+smoke: $(INSTALLED)  ## every distribution, objective and estimator once, in a quarter of a minute
+	$(RUN) harness +sweep=smoke $(LAUNCHER) $(ARGS)
 
 report: $(INSTALLED)  ## render reports/variance.md again from stored records (RUNS=… names the run folders)
 	$(RUN) harness.report $(RUNS) --output $(REPORT)
@@ -74,7 +74,7 @@ claims: $(INSTALLED)  ## what was claimed, and what the stored records say to it
 regression: $(INSTALLED)  ## has a change altered bias or variance? against results/baseline and exact values
 	$(RUN) harness.regression check --jobs $(WORKERS) $(ARGS)
 
-calibrate-gate: $(INSTALLED)  ## false alarms and power of the regression gate (most of an hour)
+calibrate-gate: $(INSTALLED)  ## false alarms and power of the regression gate (some 20 minutes)
 	OMP_NUM_THREADS=1 $(RUN) tests.calibrate_gate --jobs $(WORKERS) $(ARGS)
 
 # The peers' packages come on top, for this target alone.
