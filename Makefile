@@ -64,7 +64,7 @@ report: $(INSTALLED)  ## render reports/variance.md again from stored records (R
 	$(RUN) harness.report $(RUNS) --output $(REPORT)
 
 # Stored cells are not measured again: make clean reproduce starts from nothing.
-reproduce: $(INSTALLED)  ## every sweep, all pages of reports/ and the README's headline (some 20 minutes)
+reproduce: $(INSTALLED)  ## every sweep, all pages of reports/ and the README's headline (some 13 minutes)
 	$(RUN) harness.reproduce --workers $(WORKERS)
 
 claims: $(INSTALLED)  ## what was claimed, and what the stored records say to it
