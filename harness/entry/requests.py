@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -66,7 +66,7 @@ def build(request: Request) -> tuple[Job, Made]:
     conf = shipped(
         group_of(request.distribution, "normal"),
         group_of(request.objective, "quadratic"),
-        list(dict.fromkeys(e for e in entries.values() if isinstance(e, str) and "." not in e)),
+        list(dict.fromkeys(e for e in entries.values() if is_shipped(e))),
     )
     entries = entries or {name: name for name in conf["estimators"]}
     target, q, f = problem_of(request, conf)
@@ -90,9 +90,14 @@ def build(request: Request) -> tuple[Job, Made]:
     return Job(problem, specs, samples, policy), Made(family, objective, made)
 
 
+def is_shipped(value: object) -> TypeGuard[str]:
+    """Whether it is asked for by a shipped name: neither an object nor a dotted path."""
+    return isinstance(value, str) and "." not in value
+
+
 def group_of(value: object, default: str) -> str:
     """The shipped name that is asked for, or one whose config stands in for what is not shipped."""
-    return value if isinstance(value, str) and "." not in value else default
+    return value if is_shipped(value) else default
 
 
 def named(estimators: Estimators | None) -> dict[str, OneEstimator]:
@@ -129,7 +134,7 @@ def problem_of(request: Request, conf: dict[str, Any]) -> tuple[type[Distributio
     if given["fitted"] == "vae":  # the model says of which class its posterior is
         q_spec, f_spec = specifications(given, {**conf["objective"], **request.options})
         return resolve_target(q_spec.target), q_spec, f_spec
-    if isinstance(q, str) and "." not in q:
+    if is_shipped(q):
         target = resolve_target(given["target"])
     else:
         target = (
@@ -146,7 +151,7 @@ def problem_of(request: Request, conf: dict[str, Any]) -> tuple[type[Distributio
         given["parameters"] = {name: value for name, value in values.items() if name not in given["constants"]}
     given["parameters"] = merged(given["parameters"], request.parameters, request.constants, target)
     given["constants"] = {n: v for n, v in given["constants"].items() if n not in request.parameters} | {
-        name: plain(name, value) for name, value in request.constants.items()
+        **request.constants
     }
     given["parameters"], given["constants"] = (
         {name: plain(name, value) for name, value in given[kind].items()} for kind in ("parameters", "constants")
@@ -173,7 +178,7 @@ def dimension_of(target: type[Distribution], q: DistributionSpec, f: ObjectiveSp
 def objective_values(request: Request, conf: dict[str, Any], categories: int | None) -> dict[str, Any]:
     """f's name, target and options; over K categories k is a ladder unless given, or f may be constant."""
     f = request.objective
-    if isinstance(f, str) and "." not in f:
+    if is_shipped(f):
         k = {"k": ladder(categories)} if categories is not None and "k" in conf else {}
         return {**conf, **k, **request.options}
     try:

@@ -24,7 +24,7 @@ from torch.distributions import Bernoulli, Distribution, Geometric, Gumbel, cons
 from harness.mathematics.bijectors import BIJECTORS
 from harness.mathematics.shapes import batched, category_count, shaped
 from harness.vocabulary.cells import DistributionSpec
-from harness.vocabulary.errors import ConfigurationError, choose
+from harness.vocabulary.errors import ConfigurationError, choose, first_line
 
 Theta = Mapping[str, Tensor]
 
@@ -219,8 +219,7 @@ def validate(spec: DistributionSpec, family: Family) -> None:
         with torch.random.fork_rng(devices=[]):
             shape = family.build(theta, validate=True).sample((1,)).shape
     except (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigurationError(f"{spec.name}: {spec.target} refuses these parameters: {first}") from None
+        raise ConfigurationError(f"{spec.name}: {spec.target} refuses these parameters: {first_line(error)}") from None
     expected = (*family.batch_shape, *family.event_shape)
     if tuple(shape) != (1, 1, *expected):
         raise ConfigurationError(f"{spec.name}: a draw has shape {list(shape[2:])}, expected {list(expected)}")

@@ -21,7 +21,7 @@ from harness.mathematics.families import Family, parameter_constraints
 from harness.mathematics.gradients import block_gradients, shape_of
 from harness.mathematics.objectives import Objective, Separable, check_options
 from harness.mathematics.rows import Rows
-from harness.vocabulary.errors import ConfigurationError
+from harness.vocabulary.errors import ConfigurationError, first_line
 
 #: Samples and rows that objects are tried on.
 SAMPLES, ROWS = 4, 3
@@ -83,7 +83,7 @@ def try_cost(name: str, cost: Objective, family: Family, dtype: torch.dtype, dev
             raise
         except Exception as error:
             raise ConfigurationError(
-                f"objective {name} fails on {wanted} draws on {place}: {first_line(error)}; it is called there "
+                f"objective {name} fails on {wanted} draws on {place}: {kind_and_line(error)}; it is called there "
                 "too, so move what it uses to z: w.to(z)"
             ) from None
         if not torch.allclose(
@@ -122,7 +122,7 @@ def own_estimator(
     except Exception as error:
         shape = list(draw.z.shape)
         raise ConfigurationError(
-            f"estimator {name} fails on a draw of z of shape {shape}: {first_line(error)}"
+            f"estimator {name} fails on a draw of z of shape {shape}: {kind_and_line(error)}"
         ) from None
     if not surrogate.requires_grad and objective.continuous:
         raise ConfigurationError(
@@ -189,7 +189,7 @@ def is_discrete(target: type[Distribution], parameter: str) -> bool:
     return not constraints.is_dependent(constraint) and bool(constraint.is_discrete)  # type: ignore[no-untyped-call]
 
 
-def first_line(error: Exception) -> str:
+def kind_and_line(error: Exception) -> str:
     """``TypeError: …`` on one line."""
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    kind, text = type(error).__name__, first_line(error)
+    return kind if text == kind else f"{kind}: {text}"

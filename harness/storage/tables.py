@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.storage.files import write_atomically
 from harness.vocabulary.cells import SCHEMA_VERSION
-from harness.vocabulary.errors import StorageError
+from harness.vocabulary.errors import StorageError, first_line
 from harness.vocabulary.records import COLUMNS, TYPES, Record
 
 if TYPE_CHECKING:
@@ -90,11 +90,6 @@ def typed(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
         except (ValueError, KeyError, TypeError):
             raise StorageError(f"{file} is corrupt in column {name}; delete it and run again") from None
     return pd.DataFrame(columns)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def empty_records() -> pd.DataFrame:

@@ -34,3 +34,8 @@ class NoFormula(TruthRefused):
 def choose(kind: str, name: str, valid: object) -> str:
     """One line for an unknown name: ``unknown objective 'cubic'; choose one of linear, quadratic``."""
     return f"unknown {kind} {name!r}; choose one of {', '.join(sorted(map(str, valid)))}"  # type: ignore[call-overload]
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
