@@ -26,6 +26,7 @@ Purpose = Literal[
     "fit",
     "minibatch",
     "noise",
+    "premises",
 ]
 
 
