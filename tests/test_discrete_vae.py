@@ -26,7 +26,8 @@ from harness.mathematics.families import make_family
 from harness.mathematics.objectives import make_objective
 from harness.mathematics.truth.bounded import Bounded
 from harness.mathematics.truth.data_points import pulled_back
-from harness.mathematics.truth.reference import as_plain, from_plain, reference_moments
+from harness.mathematics.truth.reference import reference_moments
+from harness.mathematics.truth.stored import as_plain, from_plain
 from harness.measurement.runner import measure
 from harness.vocabulary.cells import DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Policy, Problem
 from harness.vocabulary.errors import ConfigurationError

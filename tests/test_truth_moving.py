@@ -19,7 +19,8 @@ from torch.distributions.utils import broadcast_all
 
 from harness.mathematics.families import Family, make_family
 from harness.mathematics.truth import REFERENCE_LIMITS, Truth, truth_of
-from harness.mathematics.truth.reference import as_plain, from_plain, reference_moments
+from harness.mathematics.truth.reference import reference_moments
+from harness.mathematics.truth.stored import as_plain, from_plain
 from harness.measurement.runner import measure
 from harness.vocabulary.cells import DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Policy, Problem
 from harness.vocabulary.errors import TruthRefused

@@ -28,9 +28,9 @@ VERDICTS: tuple[Verdict, ...] = ("unbiased", "biased", "cannot tell", "not measu
 def bias_verdicts(records: pd.DataFrame) -> pd.DataFrame:
     """One row per record, on the same index.
 
-    ``p_value``, ``p_adjusted`` (NaN outside the family), ``verdict``, ``why`` (of *cannot tell*), ``surprise``
-    (declared unbiased, found biased) and ``confirmed`` (declared biased, found biased). *unbiased* means not rejected:
-    no bias larger than about ``detectable_bias``, which stands beside it.
+    ``p_value``, ``p_adjusted`` (NaN outside the family), ``verdict``, ``why`` (of *cannot tell*; of *biased* where a
+    broken premise explains it), ``surprise`` (declared unbiased, found biased) and ``confirmed`` (declared biased,
+    found biased). *unbiased* means not rejected: no bias larger than about ``detectable_bias``, which stands beside it.
     """
     why = silence(records)
     measured = records["status"].isin(MEASURED)
@@ -49,7 +49,7 @@ def bias_verdicts(records: pd.DataFrame) -> pd.DataFrame:
             "p_value": p_value,
             "p_adjusted": adjusted,
             "verdict": verdict,
-            "why": why.where(measured, ""),
+            "why": why.where(measured, "").mask(biased, records["premise_note"]),
             "surprise": biased & ~declared,
             "confirmed": biased & declared,
         },
@@ -63,11 +63,14 @@ def silence(records: pd.DataFrame) -> pd.Series:
         (records["status"] == "diverged", "diverged"),
         (records["tail_flag"], "heavy tail"),
         ((records["variance"] == 0) & (records["status"] != "ok"), "no two replicates differed"),
+        (records["exact_gradient"].isna() & (records["premise_note"] != ""), records["premise_note"]),
         (records["exact_gradient"].isna(), "no exact gradient"),
         (records["bias_z"].isna(), "rounding in its dtype"),
     ]
-    told = np.select([mask for mask, _ in reasons], [reason for _, reason in reasons], "")
-    return pd.Series(told, index=records.index, dtype=object)
+    told = pd.Series("", index=records.index, dtype=object)
+    for mask, reason in reversed(reasons):
+        told = told.mask(mask, reason)
+    return told
 
 
 def standardized_sensitivity(records: pd.DataFrame) -> pd.Series:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from harness.mathematics.draws import Baselines
 from harness.mathematics.estimators import Estimator
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
+from harness.mathematics.premises import Finding, Premises, premises_of
+from harness.mathematics.premises.confront import contradiction
 from harness.mathematics.truth import REFERENCE_LIMITS, Exact, Truth, truth_of
-from harness.mathematics.truth.reference import as_plain, from_plain, reference_moments
-from harness.vocabulary.errors import NoExpectation, NoFormula, TruthRefused
+from harness.mathematics.truth.choice import Trust
+from harness.mathematics.truth.moments import Moments
+from harness.mathematics.truth.reference import reference_moments
+from harness.mathematics.truth.stored import as_plain, from_plain
+from harness.vocabulary.errors import NoExpectation, NoFormula, PremiseBroken, TruthRefused, first_line
+from harness.vocabulary.premises import PREMISES, Premise
+from harness.vocabulary.seeds import seed_of
+
+Result = TypeVar("Result")
 
 
 class Archive(Protocol):
@@ -33,7 +42,8 @@ class Known:
     """What is known about one parameter of a cell; ``method`` says how, or why it is not.
 
     ``exists`` is False where there is no gradient to know, since ``E f`` does not exist. ``mean``: the estimator's own,
-    where that is known to be another than the gradient.
+    where that is known to be another than the gradient. ``premises``: ``hold``, or the names of those that are broken;
+    ``note``: in words, what this estimator's verdict has to name.
     """
 
     gradient: Exact | None
@@ -41,11 +51,20 @@ class Known:
     method: str
     exists: bool = True
     mean: Exact | None = None
+    premises: str = ""
+    note: str = ""
+
+
+#: Premises that a path stands on.
+OF_PATHS: tuple[Premise, ...] = ("path_follows_density", "cost_continuous")
+#: Premises without which nothing is known, and without which draws say nothing about the density.
+OF_ALL: tuple[Premise, ...] = ("density_normalized", "cost_of_one_draw")
+OF_DRAWS: tuple[Premise, ...] = (*OF_ALL, "sampler_follows_density")
 
 
 @dataclass
 class Knowledge:
-    """The truth of one problem, computed when it is first asked for.
+    """The truth of one problem and what it stands on, computed when it is first asked for.
 
     ``key`` names the problem without its seed and dtype, on which neither truth nor reference depend. ``archive``: None
     keeps reference runs in memory only.
@@ -55,28 +74,79 @@ class Knowledge:
     objective: Objective
     key: str
     archive: Archive | None = None
+    _seen: list[Finding] = field(default_factory=list)
+
+    @cached_property
+    def checked(self) -> Premises:
+        """The premises, as far as they are asked about before any truth."""
+        return premises_of(self.family, self.objective, self.key)
+
+    @property
+    def premises(self) -> Premises:
+        """The premises, and what truth and reference run found out about them besides."""
+        return Premises((*self.checked.findings, *self._seen))
 
     @cached_property
     def exact(self) -> Truth | TruthRefused:
         """The exact truth, or why there is none."""
-        try:
-            return truth_of(self.family, self.objective)
-        except TruthRefused as refused:
-            return refused
+        broken = self.checked.broken(among=OF_ALL)
+        if broken:
+            return TruthRefused(broken[0].text)
+        truth = refusable(lambda: truth_of(self.family, self.objective))
+        if isinstance(truth, PremiseBroken):
+            self._seen.append(Finding(truth.premise, False, str(truth)))
+        if not isinstance(truth, Truth) or self.checked.broken(among=OF_DRAWS):
+            return truth
+        seed = seed_of("premises", self.key, "confront")
+        said = refusable(lambda: contradiction(self.family, self.objective, truth.moments, seed))
+        return TruthRefused(f"the exact values and draws contradict each other: {said}") if said else truth
 
     @cached_property
-    def reference(self) -> Truth:
-        """The truth by a long run of draws."""
+    def reference(self) -> Truth | TruthRefused:
+        """The truth by a long run of draws, or why there is none."""
+        broken = self.premises.broken(among=OF_DRAWS)
+        if broken:
+            return TruthRefused(broken[0].text)
+        found = refusable(self.run)
+        if isinstance(found, Moments):
+            for leaf, why in found.contradicted.items():
+                self._seen.append(Finding("cost_continuous", False, why, leaf))
+            return Truth(found, REFERENCE_LIMITS)
+        return found
+
+    def run(self) -> Moments:
+        """A stored reference run, or a new one. Raises: TruthRefused."""
         stored = self.archive.load(self.key) if self.archive is not None else None
         if stored is not None:
-            return Truth(from_plain(stored), REFERENCE_LIMITS)
-        moments = reference_moments(self.family, self.objective, self.key)
+            return from_plain(stored)
+        moments = reference_moments(self.family, self.objective, self.key, self.trust)
         if self.archive is not None:
             self.archive.save(self.key, as_plain(moments))
-        return Truth(moments, REFERENCE_LIMITS)
+        return moments
+
+    @property
+    def trust(self) -> Trust:
+        """Which paths may be the reference: those held against the density, of a cost seen to be continuous."""
+        names = [leaf.name for leaf in self.family.leaves]
+        paths = [n for n in names if all(self.checked.holds(premise, n) for premise in OF_PATHS)]
+        return Trust(frozenset(paths), self.family.moving or bool(self.checked.broken(among=["support_fixed"])))
 
     def about(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Known:
         """The gradient with respect to a leaf, and the variance of one estimator of it."""
+        known = self.values(leaf, estimator, samples, baselines)
+        missing = "" if known.gradient is not None else known.method.split("; variance: ")[0]
+        note = self.note(leaf, estimator) or missing
+        return replace(known, premises=self.premises.column(leaf), note=note)
+
+    def note(self, leaf: str, estimator: Estimator) -> str:
+        """The first broken premise that an estimator of this leaf stands on, in words."""
+        along_path = estimator.method.needs_path or not estimator.method.needs_draw
+        among = [p for p in PREMISES if along_path or p not in OF_PATHS]
+        broken = self.premises.broken(leaf, among)
+        return broken[0].text if broken else ""
+
+    def values(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Known:
+        """Exact values, or the reasons why there are none."""
         if isinstance(self.exact, NoExpectation):
             return Known(None, None, f"no gradient: {self.exact}", exists=False)
         gradient, why = self.first(lambda truth: truth.gradient(leaf))
@@ -94,24 +164,33 @@ class Knowledge:
 
     def own_mean(self, leaf: str, estimator: Estimator) -> Exact | None:
         """What a biased estimator has for its mean, where there is a formula."""
-        try:
-            return self.exact.mean(leaf, estimator) if isinstance(self.exact, Truth) else None
-        except TruthRefused:
-            return None
+        truth = self.exact
+        found = refusable(lambda: truth.mean(leaf, estimator)) if isinstance(truth, Truth) else None
+        return found if isinstance(found, Exact) else None
 
     def first(self, ask: Callable[[Truth], Exact]) -> tuple[Exact | None, str]:
-        """The exact answer, else the reference run's, else the reason of the exact refusal."""
-        refusal = ""
-        if isinstance(self.exact, Truth):
-            try:
-                return ask(self.exact), ""
-            except NoFormula as refused:
-                return None, str(refused)
-            except TruthRefused as refused:
-                refusal = str(refused)
-        else:
-            refusal = str(self.exact)
-        try:
-            return ask(self.reference), ""
-        except TruthRefused as refused:
-            return None, refusal or str(refused)
+        """The exact answer, else the reference run's, else why there is neither."""
+        refusal = answer(self.exact, ask)
+        if isinstance(refusal, Exact):
+            return refusal, ""
+        if isinstance(refusal, NoFormula):
+            return None, str(refusal)
+        found = answer(self.reference, ask)
+        if isinstance(found, Exact):
+            return found, ""
+        return None, "; ".join(dict.fromkeys([str(refusal), str(found)]))
+
+
+def answer(truth: Truth | TruthRefused, ask: Callable[[Truth], Exact]) -> Exact | TruthRefused:
+    """One question to a truth, or why it does not answer."""
+    return truth if isinstance(truth, TruthRefused) else refusable(lambda: ask(truth))
+
+
+def refusable(compute: Callable[[], Result]) -> Result | TruthRefused:
+    """What is computed, or why not: an error on the way costs this one value, and nothing that was measured."""
+    try:
+        return compute()
+    except TruthRefused as refused:
+        return refused
+    except Exception as error:
+        return TruthRefused(f"computing it failed: {type(error).__name__}: {first_line(error)}")

@@ -79,7 +79,10 @@ def record_of(
         blocks=blocks.count,
         gradient=float(blocks.mean.mean()),
         gradient_se=gradient_se,
+        **largest_entry(blocks, facts),
         expected_bias=estimator.expected_bias(setting),
+        premises=facts.premises,
+        premise_note=facts.note,
         exact_method=facts.method,
         baseline=recorded_baseline(estimator, situation, leaf),
         evaluations=situation.samples,
@@ -88,6 +91,19 @@ def record_of(
     if not blocks.finite:
         return replace(measured, status="diverged", reason="some gradient estimates are not finite (overflow or NaN)")
     return with_truth(with_variance(measured, blocks, cell, facts, foretold), blocks, facts, estimator, situation)
+
+
+def largest_entry(blocks: Blocks, facts: Known) -> dict[str, Any]:
+    """The entry of the leaf whose gradient is largest: an average over entries can cancel, and of logits does."""
+    exact = None if facts.gradient is None else facts.gradient.value.reshape(-1)
+    size = np.abs(blocks.center if exact is None else exact)
+    place = int(np.argmax(np.nan_to_num(size, nan=-1.0)))
+    return {
+        "largest_entry": place,
+        "largest_gradient": float(blocks.center[place]),
+        "largest_gradient_se": float(blocks.center_se[place]),
+        "exact_largest_gradient": math.nan if exact is None else float(exact[place]),
+    }
 
 
 def without_rounding(blocks: Blocks, facts: Known, situation: Situation) -> Blocks:

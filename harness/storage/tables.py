@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,16 +73,29 @@ READERS: dict[str, tuple[str, Callable[[str], object]]] = {
 }
 
 
+#: an older schema version that is still read → the columns that it did not have; they are blank then
+ADDED: dict[int, tuple[str, ...]] = {
+    2: (
+        "largest_entry", "largest_gradient", "largest_gradient_se", "exact_largest_gradient", "premises",
+        "premise_note",
+    ),
+}  # fmt: skip
+#: column → the text of a value that is not known
+DEFAULTS: dict[str, str] = {f.name: shown(f.default) for f in fields(Record) if f.default is not MISSING}
+
+
 def typed(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
     """The frame with proper dtypes, if its columns, its schema and its values are ours. Raises: StorageError."""
     import pandas as pd
 
+    versions = sorted(set(frame["schema_version"])) if "schema_version" in frame.columns else []
+    if len(versions) > 1 or not set(versions) <= {str(v) for v in (*ADDED, SCHEMA_VERSION)}:
+        raise StorageError(f"{file} has schema version {', '.join(versions)}, expected {SCHEMA_VERSION}; run again")
+    later = ADDED.get(int(versions[0]), ()) if versions else ()
+    frame = frame.assign(**{name: DEFAULTS[name] for name in later if name not in frame.columns})
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise StorageError(f"{file} lacks the columns {', '.join(missing)}; delete it and run again")
-    versions = sorted(set(frame["schema_version"]))
-    if versions not in ([], [str(SCHEMA_VERSION)]):
-        raise StorageError(f"{file} has schema version {', '.join(versions)}, expected {SCHEMA_VERSION}; run again")
     columns = {}
     for name in COLUMNS:
         dtype, read = READERS[TYPES[name]]

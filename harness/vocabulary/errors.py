@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from harness.vocabulary.premises import Premise
+
 
 class HarnessError(Exception):
     """Base of every error that the harness raises on purpose."""
@@ -25,6 +27,14 @@ class TruthRefused(HarnessError):
 
 class NoExpectation(TruthRefused):
     """There is no gradient to estimate: ``E f`` does not exist, or is beyond the range of float64."""
+
+
+class PremiseBroken(TruthRefused):
+    """What was computed contradicts a premise that every truth stands on; ``premise`` is its name."""
+
+    def __init__(self, premise: Premise, reason: str) -> None:
+        super().__init__(reason)
+        self.premise = premise
 
 
 class NoFormula(TruthRefused):

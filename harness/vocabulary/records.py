@@ -49,7 +49,11 @@ class Record:
     tail_flag: bool = column("the tail is too heavy for the interval to hold its level", False)
     gradient: float = column("mean over replicates, averaged over coordinates", NAN)
     gradient_se: float = column("standard error of gradient, from the spread between blocks", NAN)
+    largest_entry: int = column("place of the leaf's entry whose gradient is largest (exact, else measured)", 0)
+    largest_gradient: float = column("mean over replicates of that entry", NAN)
+    largest_gradient_se: float = column("standard error of largest_gradient", NAN)
     exact_gradient: float = column("true gradient, averaged over coordinates, where known", NAN)
+    exact_largest_gradient: float = column("true gradient of that entry, where known", NAN)
     exact_gradient_error: float = column("bound on the error of exact_gradient, per coordinate", NAN)
     bias_z: float = column("worst per-coordinate (mean − truth) / SE, truth's error and rounding taken off first", NAN)
     bias_df: float = column("degrees of freedom of bias_z's standard error", NAN)
@@ -89,6 +93,10 @@ class Record:
     seconds_amortized: float = column("wall-clock per estimate inside one large batch (median)", NAN)
     work_normalized_variance: float = column("variance × seconds", NAN)
     work_normalized_variance_amortized: float = column("variance × seconds_amortized", NAN)
+    premises: str = column("hold, or the names of the problem's premises that were found broken, of this parameter", "")
+    premise_note: str = column(
+        "in words, what this row's verdict has to name: a broken premise, why no gradient is known", ""
+    )
 
 
 COLUMNS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(Record))

@@ -15,12 +15,13 @@ from harness.mathematics.objectives import Objective
 from harness.mathematics.premises.cost import check_continuity
 from harness.mathematics.premises.density import check_density
 from harness.mathematics.premises.draws import check_by_draws
-from harness.mathematics.premises.findings import BROKEN, PREMISES, Finding, Premise, Premises
+from harness.mathematics.premises.findings import Finding, Premises
 from harness.mathematics.premises.nodes import units_of
 from harness.vocabulary.errors import HarnessError, TruthRefused, first_line
+from harness.vocabulary.premises import Premise
 from harness.vocabulary.seeds import seed_of
 
-__all__ = ["BROKEN", "PREMISES", "Finding", "Premise", "Premises", "premises_of"]
+__all__ = ["Finding", "Premises", "premises_of"]
 
 #: Data points whose q is looked at, evenly chosen: each has one of its own.
 MOST_POINTS = 2
@@ -47,14 +48,11 @@ def safely(premise: Premise, check: Callable[[], list[Finding]]) -> list[Finding
 
 def of_q(family: Family, seed: int) -> list[Finding]:
     """By quadrature where every coordinate is a number on a known support, else by draws."""
-    if not family.unit_shape:
-        try:
-            units = units_of(family)
-            if units is not None:
-                return check_density(family, units, seed)
-        except TruthRefused:
-            pass
-    return check_by_draws(family, seed)
+    try:
+        units = None if family.unit_shape else units_of(family)
+        return check_density(family, units, seed) if units is not None else check_by_draws(family, seed)
+    except TruthRefused:
+        return check_by_draws(family, seed)
 
 
 def single_points(family: Family) -> list[Family]:

@@ -23,6 +23,7 @@ from harness.mathematics.premises.findings import SHARE, Finding
 from harness.mathematics.premises.nodes import Nodes, moved, nodes_of
 from harness.mathematics.premises.probes import Probes, probes_of
 from harness.mathematics.truth.bounded import FloatArray
+from harness.mathematics.truth.resolved import unresolved
 from harness.mathematics.truth.units import Partition, Unit
 from harness.vocabulary.errors import TruthRefused
 
@@ -55,8 +56,9 @@ def draw_from(family: Family, seed: int) -> Drawn:
         torch.manual_seed(seed)
         theta = family.rows((2, rows), torch.float64)
         z = family.sample(theta, 1)[0]
-    if not np.isfinite(z.detach().numpy()).all():
-        raise TruthRefused("some draws are not finite")
+    reason = unresolved(family, z.detach()) if bool(torch.isfinite(z).all()) else "some draws are not finite"
+    if reason:
+        raise TruthRefused(reason)
     return Drawn(z.detach().numpy(), paths_of(z, theta) if family.has_rsample else {})
 
 
@@ -194,7 +196,8 @@ def check_independence(units: Partition, chosen: FloatArray, drawn: Drawn) -> li
         probes = probes_of(nodes)
         if probes is not None:
             values = probes.values(drawn.z[..., np.flatnonzero(units.index == number)[:MOST_ALIKE]])[..., 0]
-            pieces.append(values - float(nodes.w @ probes.values(nodes.z)[:, 0]))
+            off = values - float(nodes.w @ probes.values(nodes.z)[:, 0])
+            pieces.append(np.where(np.abs(off) > MASS, off, 0.0))
     if not pieces:
         return []
     v = np.concatenate(pieces, -1)

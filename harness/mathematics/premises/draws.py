@@ -18,6 +18,7 @@ from harness.mathematics.families import Family
 from harness.mathematics.premises.findings import SHARE, Finding
 from harness.mathematics.truth.bounded import FloatArray
 from harness.mathematics.truth.discrete import outcomes
+from harness.mathematics.truth.resolved import unresolved
 from harness.vocabulary.errors import TruthRefused
 
 #: Draws looked at, all coordinates together, least rows, and groups of rows that a standard error is taken from.
@@ -37,8 +38,9 @@ def check_by_draws(family: Family, seed: int) -> list[Finding]:
         path = family.sample(theta, 1)[0]  # [R, D(, K)]
         combinations = combine(path, family)
     z = path.detach()
-    if not bool(torch.isfinite(z).all()):
-        raise TruthRefused("some draws are not finite")
+    reason = unresolved(family, z) if bool(torch.isfinite(z).all()) else "some draws are not finite"
+    if reason:
+        raise TruthRefused(reason)
     leaves = list(theta.values())
     log_prob = family.log_prob(theta, z.unsqueeze(0)).sum()
     scores = filled(torch.autograd.grad(log_prob, leaves, allow_unused=True), leaves)

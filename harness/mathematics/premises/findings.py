@@ -8,26 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
-Premise = Literal[
-    "density_normalized",
-    "support_fixed",
-    "sampler_follows_density",
-    "path_follows_density",
-    "cost_continuous",
-    "cost_of_one_draw",
-]
-#: Premise → what it means that it is broken.
-BROKEN: dict[Premise, str] = {
-    "density_normalized": "the density does not integrate to 1",
-    "support_fixed": "the support moves with θ, and the distribution does not say so",
-    "sampler_follows_density": "the sampler does not draw from the density",
-    "path_follows_density": "the path disagrees with the density",
-    "cost_continuous": "the declaration is contradicted that the cost is continuous",
-    "cost_of_one_draw": "the cost of one draw depends on the draws beside it",
-}
-PREMISES: tuple[Premise, ...] = tuple(BROKEN)
+from harness.vocabulary.premises import BROKEN, HOLD, PREMISES, Premise
 
 #: Probability that any premise of a problem is called broken though all hold: shared equally, then among its tests.
 LEVEL = 1e-6
@@ -70,7 +52,7 @@ class Premises:
 
     def column(self, leaf: str) -> str:
         """``hold``, or the names of the broken ones."""
-        return " ".join(dict.fromkeys(f.premise for f in self.broken(leaf))) or "hold"
+        return " ".join(dict.fromkeys(f.premise for f in self.broken(leaf))) or HOLD
 
 
 def order(finding: Finding) -> int:

@@ -45,7 +45,7 @@ class Limits:
 
 
 #: For reference runs, whose bounds are statistical and stand beside every value.
-REFERENCE_LIMITS = Limits(relative=0.25, scale=0.01)
+REFERENCE_LIMITS = Limits(relative=0.25, scale=0.05)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class Truth:
         with np.errstate(over="ignore", invalid="ignore"):
             scale = np.sqrt(np.where(np.isfinite(square), square, self.moments.mean.value**2 * moments.ss.value))
         if not np.isfinite(moments.gradient.value).all():
-            raise TruthRefused(f"the gradient with respect to {leaf} is not finite, or not known")
+            reason = moments.gradient_reason or f"the gradient with respect to {leaf} is not finite, or not known"
+            raise TruthRefused(reason)
         return accepted(moments.gradient, scale, self.moments.method, self.limits)
 
     def upstream_gradient(self, name: str) -> Exact:

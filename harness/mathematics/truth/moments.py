@@ -28,8 +28,9 @@ SCORE_MOMENTS = ("s", "cs", "ss", "css", "ccss", "tt", "cctt")
 class LeafMoments:
     """Of one leaf, each of the leaf's shape. ``path_reason`` says why there are no path moments.
 
-    ``gradient`` is that of the whole loss, which may have a part beside E f that needs no draw. ``landing_…``: of the
-    path alone, where f holds log q(z; θ) and the whole derivative, ``path_…``, has its score besides.
+    ``gradient`` is that of the whole loss, which may have a part beside E f that needs no draw; ``gradient_reason``:
+    why it is not known. ``landing_…``: of the path alone, where f holds log q(z; θ) and the whole derivative,
+    ``path_…``, has its score besides.
     """
 
     gradient: Bounded
@@ -45,6 +46,7 @@ class LeafMoments:
     landing_mean: Bounded | None = None
     landing_variance: Bounded | None = None
     path_reason: str = ""
+    gradient_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Moments:
     """Of a unit or of a whole problem. ``mean``, ``variance``: of f, by data point if there are any, [*B, 1(, 1)].
 
     ``moving``: the support depends on θ. ``upstream``: gradients with respect to weights behind θ, by their name.
+    ``contradicted``: leaf → how path and density disagree on E f, where a reference run saw it.
     """
 
     mean: Bounded
@@ -60,6 +63,7 @@ class Moments:
     method: str
     moving: bool = False
     upstream: Mapping[str, Bounded] = field(default_factory=dict)
+    contradicted: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ For independent coordinates ``c = Σ_i c_i`` with ``E c_i = 0``: ``E[cs_i] = E[c
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def variance_of_others(variances: Bounded, counts: np.ndarray) -> Bounded:
 def stack_leaves(leaves: list[LeafMoments]) -> LeafMoments:
     """One leaf of all distinct units, along a new first axis; paths only if every unit has one."""
     path = next((leaf.path_reason for leaf in leaves if leaf.path_variance is None), "")
-    moments = {n: stack([getattr(x, n) for x in leaves]) for n in ("gradient", *SCORE_MOMENTS)}
+    moments: dict[str, Any] = {n: stack([getattr(x, n) for x in leaves]) for n in ("gradient", *SCORE_MOMENTS)}
     if not path:
         moments |= {n: stack([getattr(x, n) for x in leaves]) for n in ("path_mean", "path_variance")}
     return LeafMoments(**moments, path_reason=path)
@@ -100,7 +101,9 @@ def jointly(family: Family, objective: Objective) -> Moments | None:
         place = slice(start, start + leaf.value.numel())
         shape = tuple(leaf.value.shape)
         each = {name: getattr(sums, name)[place] for name in SCORE_MOMENTS}
-        own = {name: Bounded(m.value.reshape(shape), m.error.reshape(shape)) for name, m in each.items()}
+        own: dict[str, Any] = {
+            name: Bounded(m.value.reshape(shape), m.error.reshape(shape)) for name, m in each.items()
+        }
         reason = f"{family.target.__name__} is not reparameterizable"
         leaves[leaf.name] = LeafMoments(gradient=own["cs"], **own, path_reason=reason)
         start = place.stop

@@ -8,8 +8,8 @@ Sobol points, which are spread more evenly. Its "bound" is 4.4 standard errors
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,25 @@ import torch
 from torch import Tensor
 
 from harness.mathematics.draws import Draw, along, seed_generator
-from harness.mathematics.families import Family
+from harness.mathematics.families import Family, Leaf
 from harness.mathematics.objectives import Objective, Upstream, holds_log_density, known_gradient_of
 from harness.mathematics.pilot import scores
 from harness.mathematics.truth.bounded import Bounded, FloatArray, nonnegative
+from harness.mathematics.truth.choice import LEAST_CARRIED, Choice, Means, Trust, carried_by, choose_gradient
 from harness.mathematics.truth.data_points import pull, whole_gradient
 from harness.mathematics.truth.moments import ROUNDING, SCORE_MOMENTS, LeafMoments, Moments, zero_like
 from harness.mathematics.truth.quasi import quasi_draws
+from harness.mathematics.truth.resolved import unresolved
+from harness.vocabulary.errors import TruthRefused
 from harness.vocabulary.seeds import seed_of
 
 #: Standard errors that a reference value is given to.
 DEVIATES = 4.4
 CHUNKS = 64
+#: How many times more draws are taken where a gradient is a mean of scores: along no path, and so far less precise.
+MORE = 4
+#: Numbers drawn to see whether float64 resolves them.
+SCOUTS = 2**15
 PATH_MOMENTS = ("path_mean", "path_variance", "landing_mean", "landing_variance")
 MOMENTS = ("gradient", *SCORE_MOMENTS, *PATH_MOMENTS)
 
@@ -41,12 +48,15 @@ def reference_draws(family: Family) -> int:
     return 1 << (wanted.bit_length() - 1)
 
 
-def reference_moments(family: Family, objective: Objective, key: str) -> Moments:
+def reference_moments(family: Family, objective: Objective, key: str, trust: Trust) -> Moments:
     """All moments of cost, score and path of a problem without an exact answer.
 
-    The gradient is the path's mean where q is reparameterizable and f continuous, else ``E[cs]``.
+    The gradient is the path's mean for the leaves whose path is trusted, else ``E[cs]``.
+    Raises: TruthRefused for draws that float64 cannot resolve.
     """
-    size = reference_draws(family) // CHUNKS
+    check_resolved(family, key)
+    trusted = all(leaf.name in trust.paths for leaf in family.leaves)
+    size = reference_draws(family) * (1 if trusted else MORE) // CHUNKS
     with torch.random.fork_rng(devices=[]), np.errstate(over="ignore", invalid="ignore"):
         origin: float | None = None
         chunks: list[Sums] = []
@@ -54,8 +64,35 @@ def reference_moments(family: Family, objective: Objective, key: str) -> Moments
             chunks.append(sums_of(family, objective, size, origin, seed_of("reference", key, index)))
             origin = float(chunks[0]["origin"])
         stacked = {name: np.stack([chunk[name] for chunk in chunks]) for name in chunks[0] if name != "origin"}
-        label = f"reference run of {size * CHUNKS} draws, ± {DEVIATES} standard errors"
-        return assembled(family, objective, stacked, chunks[0]["origin"], label)
+        run = Run(family, objective, trust, size * CHUNKS, stacked, float(chunks[0]["origin"]))
+        return assembled(run)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run leaves: sums by chunk, the origin that f was taken from, and what may be believed of it."""
+
+    family: Family
+    objective: Objective
+    trust: Trust
+    draws: int
+    stacked: Sums
+    origin: float
+
+    @property
+    def label(self) -> str:
+        """How the values were computed."""
+        return f"reference run of {self.draws} draws, ± {DEVIATES} standard errors"
+
+
+def check_resolved(family: Family, key: str) -> None:
+    """Raises: TruthRefused for draws that float64 cannot resolve."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed_of("reference", key, "resolved"))
+        z = family.sample(family.rows(max(64, SCOUTS // family.coordinates), torch.float64, grad=False), 1)
+    reason = unresolved(family, z)
+    if reason:
+        raise TruthRefused(reason)
 
 
 def sums_of(family: Family, objective: Objective, size: int, origin: float | None, seed: int) -> Sums:
@@ -76,7 +113,8 @@ def sums_of(family: Family, objective: Objective, size: int, origin: float | Non
     of_score = {"s": s, "fs": f * s, "ss": s**2, "fss": f * s**2, "ffs": f**2 * s, "ffss": (f * s) ** 2}
     columns = {"f": f, "ff": f**2, **of_score, "p": p, "pp": p**2, "l": path, "ll": path**2}
     means = {name: column.mean(0) for name, column in columns.items()}
-    return {**means, "origin": np.asarray(start)}
+    peaks = {"fs peak": columns["ffss"].max(0), "l peak": columns["ll"].max(0)}
+    return {**means, **peaks, "origin": np.asarray(start)}
 
 
 def beside(values: Tensor, theta: Mapping[str, Tensor]) -> Tensor:
@@ -132,33 +170,73 @@ def with_errors(stacked: Sums) -> dict[str, Bounded]:
     return found
 
 
-def assembled(family: Family, objective: Objective, stacked: Sums, origin: FloatArray, label: str) -> Moments:
+def assembled(run: Run) -> Moments:
     """Moments by leaf, each of the leaf's shape."""
-    found = with_errors(stacked)
-    along_path, moving = family.has_rsample and objective.continuous, family.moving
-    found["gradient"] = found["landing_mean"] if along_path else found["cs"]
-    if moving and not along_path:  # E[f s] lacks what the moving bounds contribute
-        found["gradient"] = found["cs"] * math.nan
-    leaves, start = {}, 0
-    for leaf in family.leaves:
-        place, shape = slice(start, start + leaf.value.numel()), tuple(leaf.value.shape)
-        start = place.stop
-        own: dict[str, Any] = {
-            n: Bounded(found[n].value[place].reshape(shape), found[n].error[place].reshape(shape)) for n in MOMENTS
-        }
-        if not holds_log_density(objective):
+    family, found = run.family, with_errors({n: x for n, x in run.stacked.items() if not n.endswith("peak")})
+    choices = chosen(run, found)
+    leaves = {}
+    for leaf, place in places(family):
+        shape, choice = tuple(leaf.value.shape), choices[leaf.name]
+        own: dict[str, Any] = {n: shaped(found[n][place], shape) for n in MOMENTS if n != "gradient"}
+        own["gradient"] = shaped(choice.gradient, shape)
+        if not holds_log_density(run.objective):
             own = {name: value for name, value in own.items() if not name.startswith("landing")}
-        if not moving:
+        if not run.trust.moving:
             own |= {"s": zero_like(own["s"]), "tt": own["ss"], "cctt": own["ccss"]}
+        own |= {n: own[n] * math.nan for n in ("css", "ccss", "cctt") if choice.score_carried < LEAST_CARRIED}
+        reason = ""
         if not family.has_rsample:
             reason = f"{family.target.__name__} is not reparameterizable"
+        elif choice.path_carried < LEAST_CARRIED:
+            reason = f"{choice.path_carried:.0f} draws carry the variance of the path: too heavy a tail"
+        if reason:
             own = {name: value for name, value in own.items() if name not in PATH_MOMENTS}
-            leaves[leaf.name] = LeafMoments(**own, path_reason=reason)
-        else:
-            leaves[leaf.name] = LeafMoments(**own)
+        leaves[leaf.name] = LeafMoments(**own, path_reason=reason, gradient_reason=choice.reason)
     mean, variance = (of_data_points(found[name], family) for name in ("mean", "variance"))
-    moments = whole_gradient(Moments(mean + float(origin), variance, leaves, label, moving), objective)
-    return replace(moments, upstream=upstream_gradient(family, objective, stacked, along_path))
+    contradicted = {name: choice.contradiction for name, choice in choices.items() if choice.contradiction}
+    moments = whole_gradient(
+        Moments(mean + run.origin, variance, leaves, run.label, run.trust.moving, contradicted=contradicted),
+        run.objective,
+    )
+    along_path = all(choice.along_path for choice in choices.values())
+    return replace(moments, upstream=upstream_gradient(family, run.objective, run.stacked, along_path))
+
+
+def places(family: Family) -> Iterator[tuple[Leaf, slice]]:
+    """Every leaf with its place among the P scalars of θ."""
+    start = 0
+    for leaf in family.leaves:
+        yield leaf, slice(start, start + leaf.value.numel())
+        start += leaf.value.numel()
+
+
+def shaped(number: Bounded, shape: tuple[int, ...]) -> Bounded:
+    """Value and error in a shape."""
+    return Bounded(number.value.reshape(shape), number.error.reshape(shape))
+
+
+def chosen(run: Run, found: Mapping[str, Bounded]) -> dict[str, Choice]:
+    """The gradient of every leaf, along the path or by the score; nothing of a cost that never varied."""
+    entries = run.family.parameter_count
+    carried = {
+        name: carried_by(run.stacked[square].mean(0), run.stacked[f"{name} peak"].max(0), run.draws)
+        for name, square in (("fs", "ffss"), ("l", "ll"))
+    }
+    size = np.sqrt(run.stacked["ll"].mean(0))
+    choices = {}
+    for leaf, place in places(run.family):
+        means = Means(
+            found["cs"][place], found["landing_mean"][place], carried["fs"][place], carried["l"][place], size[place],
+            DEVIATES, CHUNKS,
+        )  # fmt: skip
+        choice = choose_gradient(leaf.name, means, run.trust, entries)
+        if (found["variance"].value <= 0).all() and not size[place].any():
+            unknown = Bounded(means.score.value * math.nan, means.score.error)
+            choice = Choice(unknown, False, f"the cost did not vary over {run.draws} draws")
+        choices[leaf.name] = replace(
+            choice, score_carried=float(means.score_carried.min()), path_carried=float(means.path_carried.min())
+        )
+    return choices
 
 
 def upstream_gradient(family: Family, objective: Objective, stacked: Sums, along_path: bool) -> dict[str, Bounded]:
@@ -169,11 +247,10 @@ def upstream_gradient(family: Family, objective: Objective, stacked: Sums, along
     if not (isinstance(objective, Upstream) and objective.upstream):
         return {}
     rows = stacked["l"] if along_path else stacked["fs"] - stacked["f"].mean(0) * stacked["s"]  # [CHUNKS, P]
-    parts, start, known = dict[str, FloatArray](), 0, known_gradient_of(objective)
-    for leaf in family.leaves:
-        own = rows[:, start : start + leaf.value.numel()].reshape(CHUNKS, *leaf.value.shape)
+    parts, known = dict[str, FloatArray](), known_gradient_of(objective)
+    for leaf, place in places(family):
+        own = rows[:, place].reshape(CHUNKS, *leaf.value.shape)
         parts[leaf.name] = own + (known[leaf.name].numpy() if leaf.name in known else 0.0)
-        start += leaf.value.numel()
     each = pull(objective, parts)
     return {objective.upstream: Bounded(each.mean(0), DEVIATES * each.std(0, ddof=1) / math.sqrt(CHUNKS))}
 
@@ -185,41 +262,3 @@ def of_data_points(found: Bounded, family: Family) -> Bounded:
     leaf, batch = family.leaves[0].value, family.batch_shape
     shape = (*batch, *[1] * (leaf.ndim - len(batch)))
     return Bounded(*(x[: leaf.numel()].reshape(*batch, -1)[..., 0].reshape(shape) for x in (found.value, found.error)))
-
-
-def as_plain(moments: Moments) -> dict[str, Any]:
-    """Numbers and lists only, to be stored."""
-    leaves = {
-        name: {m: pair(getattr(leaf, m)) for m in MOMENTS if getattr(leaf, m) is not None}
-        | {"path_reason": leaf.path_reason}
-        for name, leaf in moments.leaves.items()
-    }
-    return {
-        "mean": pair(moments.mean),
-        "variance": pair(moments.variance),
-        "leaves": leaves,
-        "method": moments.method,
-        "moving": moments.moving,
-        "upstream": {name: pair(gradient) for name, gradient in moments.upstream.items()},
-    }
-
-
-def from_plain(content: Mapping[str, Any]) -> Moments:
-    """What ``as_plain`` gave."""
-    leaves = {}
-    for name, stored in content["leaves"].items():
-        own: dict[str, Any] = {m: unpair(v) if m in MOMENTS else v for m, v in stored.items()}
-        leaves[name] = LeafMoments(**own)
-    mean, variance = unpair(content["mean"]), unpair(content["variance"])
-    upstream = {name: unpair(lists) for name, lists in content["upstream"].items()}
-    return Moments(mean, variance, leaves, content["method"], content["moving"], upstream)
-
-
-def pair(number: Bounded) -> list[Any]:
-    """Value and error as nested lists."""
-    return [number.value.tolist(), number.error.tolist()]
-
-
-def unpair(lists: list[Any]) -> Bounded:
-    """What ``pair`` gave."""
-    return Bounded(np.asarray(lists[0], dtype=np.float64), np.asarray(lists[1], dtype=np.float64))
