@@ -62,7 +62,7 @@ class WithoutConstant(Normal):
 class Shifted(Distribution):
     """``z = loc + E/rate``, E exponential: the support begins at ``loc``, and it says it is the whole line."""
 
-    arg_constraints = {"loc": constraints.real, "rate": constraints.positive}
+    arg_constraints = {"loc": constraints.real, "rate": constraints.positive}  # noqa: RUF012
     support = constraints.real
     has_rsample = True
 

@@ -22,6 +22,7 @@ from harness.mathematics.truth.reference import reference_moments
 from harness.measurement.runner import measure
 from harness.vocabulary.cells import DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Policy, Problem
 from harness.vocabulary.errors import ConfigurationError
+from tests.truth_oracle import trust_in_paths
 
 LOC = [[0.5, -1.0], [2.0, 0.3], [0.0, 4.0]]
 SCALE = [[1.0, 0.5], [0.8, 1.5], [2.0, 0.4]]
@@ -159,7 +160,7 @@ def test_every_estimator_is_that_of_each_data_point_alone(case: Points, samples:
 def test_a_reference_run_knows_each_data_point() -> None:
     """Per coordinate, mean and variance of each cost included: within the run's own 4.4 standard errors."""
     family, f = problem(SHAPED)
-    moments = reference_moments(family, f, "points")
+    moments = reference_moments(family, f, "points", trust_in_paths(family))
     alone = [truth_of(*problem({"loc": loc, "scale": scale})).moments for loc, scale in zip(LOC, SCALE, strict=True)]
     for found, name in ((moments.mean, "mean"), (moments.variance, "variance")):
         assert found.value.shape == (3, 1)

@@ -25,6 +25,7 @@ from harness.mathematics.estimators import ESTIMATORS
 from harness.mathematics.families import make_family
 from harness.mathematics.objectives import make_objective
 from harness.mathematics.truth.bounded import Bounded
+from harness.mathematics.truth.choice import Trust
 from harness.mathematics.truth.data_points import pulled_back
 from harness.mathematics.truth.reference import reference_moments
 from harness.mathematics.truth.stored import as_plain, from_plain
@@ -132,7 +133,10 @@ def test_a_reference_run_knows_what_enumeration_does(kind: str) -> None:
     q = DistributionSpec("vae", KINDS[kind].target, snapshot_of(options).posterior())
     family = make_family(q, options["latent"])
     f = make_objective(ObjectiveSpec("vae", "vae", {**options, "kl": "closed"}), family)
-    found, exact = reference_moments(family, f, "discrete"), exact_gradients(kind, options, kl=True)
+    found, exact = (
+        reference_moments(family, f, "discrete", Trust(frozenset(), False)),
+        exact_gradients(kind, options, kl=True),
+    )
     for wanted, bounded in (
         (exact["logits"], found.leaves["logits"].gradient),
         (exact["encoder"], found.upstream["encoder"]),

@@ -18,10 +18,9 @@ from harness.mathematics.own import Cost
 from harness.mathematics.premises import Premises, premises_of
 from harness.mathematics.premises.density import GROUPS, grouped
 from harness.mathematics.premises.draws import largest_deviate
-from harness.mathematics.premises.findings import LEVEL
 from harness.storage.shipped import config_folder
 from harness.vocabulary.cells import DistributionSpec
-from harness.vocabulary.premises import PREMISES
+from harness.vocabulary.premises import LEVEL, PREMISES
 from tests import planted
 
 
@@ -169,7 +168,7 @@ def test_the_random_state_is_left_alone() -> None:
 
 
 def test_the_t_statistic_of_groups_has_its_level_and_power() -> None:
-    """4000 means of 64 groups under the null, and with a shift of four standard errors: by Student's t and its power."""
+    """4000 means of 64 groups under the null, and with a shift of four standard errors: Student's t and its power."""
     generator = torch.Generator().manual_seed(3)
     values = torch.randn(64 * 16, 4000, generator=generator, dtype=torch.float64)
     mean, error = grouped(values.numpy())

@@ -25,7 +25,7 @@ from harness.measurement.runner import measure
 from harness.vocabulary.cells import DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Policy, Problem
 from harness.vocabulary.errors import TruthRefused
 from tests.test_truth_simulation import BLOCKS, agrees
-from tests.truth_oracle import COSTS, class_family, estimator, objective_of, variance
+from tests.truth_oracle import COSTS, class_family, estimator, objective_of, trust_in_paths, variance
 
 LOO, MOVING = "score_function_leave_one_out", "score_function_moving_average"
 K = 0.45
@@ -177,7 +177,7 @@ def test_infinite_variances_on_a_moving_support() -> None:
 def test_reference_runs_know_the_same_variances(name: str) -> None:
     """4.4 standard errors: one of these 16 numbers in 10⁴ runs of new seeds."""
     family, exact = found_truth(name, "exponential", 2)
-    moments = reference_moments(family, objective_of("exponential", family, K), "moving")
+    moments = reference_moments(family, objective_of("exponential", family, K), "moving", trust_in_paths(family))
     for run in (Truth(moments, REFERENCE_LIMITS), Truth(from_plain(as_plain(moments)), REFERENCE_LIMITS)):
         for leaf in SPECS[name].parameters:
             for method, n in ((LOO, 2), (LOO, 5), (MOVING, 1), (MOVING, 4)):

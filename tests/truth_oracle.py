@@ -21,6 +21,7 @@ from harness.mathematics.estimators import Estimator, make_estimator
 from harness.mathematics.families import Family, make_family
 from harness.mathematics.objectives import TERMS, Objective, make_objective
 from harness.mathematics.truth import Truth, truth_of
+from harness.mathematics.truth.choice import Trust
 from harness.vocabulary.cells import DistributionSpec, EstimatorSpec, ObjectiveSpec
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -213,3 +214,8 @@ def mean_cost(name: str, parameters: Mapping[str, float], objective: str, k: flo
         return here.mean(here.f)
     z = np.arange(0, 2 if name == "bernoulli" else 400)
     return float((q.pmf(z) * COSTS[objective](z, k)).sum())
+
+
+def trust_in_paths(family: Family) -> Trust:
+    """Every path of a known family, as its checks would find it."""
+    return Trust(frozenset(leaf.name for leaf in family.leaves), family.moving)

@@ -63,6 +63,11 @@ def agreement(records: pd.DataFrame) -> Agreement:
     )
 
 
+def contradicted(records: pd.DataFrame) -> pd.Series:
+    """Rows whose exact and measured variance exclude each other, family-wise: as much a surprise as a bias."""
+    return pd.Series(records.index.isin(agreement(records).contradictions.index), index=records.index, dtype=bool)
+
+
 def rounding_variance(records: pd.DataFrame) -> pd.Series:
     """What rounding alone leaves of a variance of 0: ``(4 ε · gradient)²``."""
     epsilon = records["dtype"].map({name: float(np.finfo(name).eps) for name in DTYPES})

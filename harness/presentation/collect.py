@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.judgement.accuracy import contradicted
 from harness.judgement.bias import bias_verdicts
 from harness.presentation.labels import in_order, with_labels, without_duplicates
 from harness.storage.runs import RunFolder
@@ -59,9 +60,9 @@ def manifest_of(path: Path) -> Mapping[str, Any]:
 
 
 def judged(frame: pd.DataFrame) -> pd.DataFrame:
-    """Ordered, labelled, and with bias verdicts over all of these rows."""
+    """Ordered, labelled, with bias verdicts over all of these rows, and with what contradicts its exact variance."""
     ordered = with_labels(in_order(frame))
-    return pd.concat([ordered, bias_verdicts(ordered)], axis=1)
+    return pd.concat([ordered, bias_verdicts(ordered)], axis=1).assign(contradicted=contradicted(ordered))
 
 
 def shown_path(path: Path) -> str:

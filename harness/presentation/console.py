@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from harness.judgement.bias import VERDICTS
 from harness.presentation.collect import collect
 from harness.presentation.labels import ORACLE_MARK, ORACLES, RUN_MARK, exact_number, options_of
 from harness.presentation.numbers import interval, number, plural, seconds, with_error
+from harness.vocabulary.premises import HOLD
 from harness.vocabulary.records import STATUSES
 
 #: A variance and its interval as text.
@@ -19,6 +21,11 @@ Shown = Callable[[float, float, float], str]
 
 MOST_ROWS = 40
 WIDTH = 120
+#: Lines that premises may take in all, and one of them.
+MOST_NOTES, MOST_LINES = 12, 3
+#: Average of entries, relative to the largest, below which they cancel.
+CANCELLED = 1e-6
+CONTRADICTED_MARK = "≠"
 FULL_HEADERS = ("", "gradient ± SE", "exact", "bias", "variance [95 %]", "exact", "relative", "time")
 ORACLE_NOTE = f"{ORACLE_MARK} oracle baseline: its b comes from a pilot of the same problem, not counted in the time"
 RUN_NOTE = f"{RUN_MARK} no exact value is known: by a long reference run, whose error the bias test grants"
@@ -82,14 +89,42 @@ def full_row(row: pd.Series, shown: Shown) -> tuple[str, ...]:
     """The columns of one measured row."""
     return (
         f"  {row['method']}",
-        with_error(row["gradient"], row["gradient_se"]),
-        exact_number(row, "gradient"),
+        *gradient_of(row),
         row["verdict"] + ("!" if row["surprise"] else ""),
         shown(row["variance"], row["variance_low"], row["variance_high"]),
-        exact_number(row, "variance"),
+        exact_number(row, "variance") + (CONTRADICTED_MARK if row["contradicted"] else ""),
         number(row["relative_variance"]),
         seconds(row["seconds"]),
     )
+
+
+def gradient_of(row: pd.Series) -> tuple[str, str]:
+    """Mean ± SE and exact value: averages over the entries of the leaf, or the largest entry where these cancel."""
+    if not cancels(row):
+        return with_error(row["gradient"], row["gradient_se"]), exact_number(row, "gradient")
+    mark = f"[{row['largest_entry']}] "
+    exact = exact_number(pd.Series({**row, "exact_gradient": row["exact_largest_gradient"]}), "gradient")
+    return mark + with_error(row["largest_gradient"], row["largest_gradient_se"]), exact
+
+
+def cancels(row: pd.Series) -> bool:
+    """Whether the entries of a gradient add up to nothing, as those of logits do."""
+    average, largest = (
+        abs(row[f"exact_{n}"]) if math.isfinite(row["exact_gradient"]) else abs(row[n])
+        for n in ("gradient", "largest_gradient")
+    )
+    return bool(average < CANCELLED * largest)
+
+
+def premise_lines(frame: pd.DataFrame) -> list[str]:
+    """Whether the premises of these problems hold; each that does not, in the words of its first row."""
+    checked = frame[frame["premises"] != ""]
+    broken = checked[(checked["premises"] != HOLD) & (checked["premise_note"] != "")]
+    lines = [f"premises: hold in {int((checked['premises'] == HOLD).sum())} of {plural(len(checked), 'row')}"]
+    for note, rows in broken.groupby("premise_note", sort=False):
+        text = f"∇{', ∇'.join(dict.fromkeys(rows['parameter']))}: {note}"
+        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")[:MOST_LINES]
+    return lines[:MOST_NOTES] if len(checked) else []
 
 
 def line_of(row: pd.Series, shown: Shown, widths: Sequence[int]) -> str:
@@ -138,6 +173,11 @@ def statuses(frame: pd.DataFrame) -> str:
         f"{plural(len(frame), 'row')}: " + ", ".join(f"{count[s]} {s}" for s in STATUSES if s in count),
         "bias: " + ", ".join(f"{verdict[v]} {v}" for v in VERDICTS if v in verdict),
     ]
+    lines += premise_lines(frame)
+    contradicted = int(frame["contradicted"].sum())
+    if contradicted:
+        lines.append(f"measured variance contradicts the exact one (marked {CONTRADICTED_MARK}): "
+                     f"{plural(contradicted, 'row')}")  # fmt: skip
     surprises = int(frame["surprise"].sum())
     if surprises:
         lines.append(f"declared unbiased, found biased (marked !): {plural(surprises, 'row')}")

@@ -21,6 +21,7 @@ from harness.presentation.headline import headline
 from harness.presentation.markdown import document, figure
 from harness.presentation.matching import matching_section
 from harness.presentation.overview import ESTIMAND, reference_section, run_section, verdict
+from harness.presentation.premises import premises_section
 from harness.presentation.real_data import real_data_section
 from harness.presentation.regimes import regimes_section
 from harness.presentation.relaxations import relaxations_section
@@ -61,6 +62,7 @@ def render(records: RecordSet, figures: dict[str, Figure], output: Path) -> str:
         *reference_section(records),
         *claims_section(claims),
         *run_section(records),
+        *premises_section(records),
         *bias_section(records),
         *agreement_section(records),
         *precision_section(records),

@@ -24,3 +24,5 @@ BROKEN: dict[Premise, str] = {
 PREMISES: tuple[Premise, ...] = tuple(BROKEN)
 #: What stands in a record where none is broken.
 HOLD = "hold"
+#: Probability that any premise of a problem is called broken though all hold.
+LEVEL = 1e-6

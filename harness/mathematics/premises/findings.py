@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.vocabulary.premises import BROKEN, HOLD, PREMISES, Premise
+from harness.vocabulary.premises import BROKEN, HOLD, LEVEL, PREMISES, Premise
 
-#: Probability that any premise of a problem is called broken though all hold: shared equally, then among its tests.
-LEVEL = 1e-6
+#: What each premise has of the level; its tests share that again.
 SHARE = LEVEL / len(PREMISES)
 
 

@@ -65,7 +65,7 @@ def joined(leaves: list[LeafMoments], batch: tuple[int, ...]) -> LeafMoments:
     """One leaf of all data points; paths only where every data point has one."""
     reason = next((leaf.path_reason for leaf in leaves if leaf.path_variance is None), "")
     moments: dict[str, Any] = {}
-    for name in (f.name for f in fields(LeafMoments) if f.name != "path_reason"):
+    for name in (f.name for f in fields(LeafMoments) if not f.name.endswith("reason")):
         own = [getattr(leaf, name) for leaf in leaves]
         known = all(moment is not None for moment in own)
         moments[name] = shaped(stack(own), (*batch, *own[0].value.shape)) if known else None
