@@ -34,7 +34,7 @@ Gradients = dict[str, float]
 
 @dataclass(frozen=True)
 class Cost:
-    """f, its gradient for D independent normals (loc, scale, D → averages over coordinates), and what the path has instead.
+    """f, its gradient for D independent normals (loc, scale, D → averages over coordinates), and what the path has.
 
     ``path`` None: the same as the density's.
     """
