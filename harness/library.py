@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from harness.entry.requests import Estimators, Request, build
+from harness.measurement.isolation import plain_torch
 from harness.measurement.ratios import with_ratios
 from harness.measurement.runner import measure as measured
 from harness.storage.tables import frame_of
@@ -121,7 +122,8 @@ def measure(
         separable,
         scalars,
     )
-    job, made = build(request)
-    cells = [(str(number), cell) for number, cell in enumerate(job.cells())]
-    found = {result.address: result for result in measured(job, cells, made=made)}
+    with plain_torch():
+        job, made = build(request)
+        cells = [(str(number), cell) for number, cell in enumerate(job.cells())]
+        found = {result.address: result for result in measured(job, cells, made=made)}
     return Measurement(tuple(with_ratios(found[address] for address, _ in cells)))

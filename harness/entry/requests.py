@@ -22,18 +22,11 @@ from harness.entry.values import category_count, merged, plain
 from harness.mathematics.draws import Draw
 from harness.mathematics.estimators import ESTIMATORS, Estimator, Method, make_estimator
 from harness.mathematics.families import Family, event_dim, make_family, resolve_target, split_leaf_name
-from harness.mathematics.objectives import MODELS, Objective, make_objective
-from harness.mathematics.own import (
-    Cost,
-    check_class,
-    check_keywords,
-    is_discrete,
-    own_estimator,
-    parameters_of_instance,
-    separable_cost,
-    try_cost,
-    unwrapped,
-)
+from harness.mathematics.instances import check_class, given_values, parts_of_instance, unwrapped
+from harness.mathematics.objectives import MODELS, Objective, check_dimension
+from harness.mathematics.options import check_keywords
+from harness.mathematics.own import Cost, check_own, declared_objective, named_objective, separable_cost
+from harness.mathematics.own_estimators import own_estimator
 from harness.mathematics.rows import Rows
 from harness.measurement.isolation import is_available, isolated, resolve_device
 from harness.measurement.runner import Made
@@ -146,9 +139,8 @@ def problem_of(request: Request, conf: dict[str, Any]) -> tuple[type[Distributio
             "categories": None,
             "variants": {},
         }
-        values = {} if isinstance(q, str | type) else parameters_of_instance(unwrapped(q))
-        given["constants"] = {name: value for name, value in values.items() if is_discrete(target, name)}
-        given["parameters"] = {name: value for name, value in values.items() if name not in given["constants"]}
+        values = ({}, {}) if isinstance(q, str | type) else parts_of_instance(unwrapped(q))
+        given["parameters"], given["constants"] = values
     given["parameters"] = merged(given["parameters"], request.parameters, request.constants, target)
     given["constants"] = {n: v for n, v in given["constants"].items() if n not in request.parameters} | {
         **request.constants
@@ -191,20 +183,36 @@ def objective_values(request: Request, conf: dict[str, Any], categories: int | N
 
 
 def objective_of(request: Request, spec: ObjectiveSpec, family: Family, built: Rows) -> Objective:
-    """f for one family; a function of the user's own is tried first."""
-    if isinstance(request.objective, str):
-        return make_objective(spec, family)
-    if not callable(request.objective):
-        raise ConfigurationError(f"objective: expected a name or a function z → cost, got {request.objective!r}")
-    check_keywords(spec.name, request.objective, spec.options)
-    function = partial(request.objective, **spec.options)
-    cost: Objective = (
-        separable_cost(spec.name, function, family, continuous=request.continuous)
-        if request.separable
-        else Cost(spec.name, function, len(family.event_shape), request.continuous)
-    )
-    try_cost(spec.name, cost, family, built.dtype, built.device)
+    """f for one family; one of the user's own is tried first."""
+    f = request.objective
+    if isinstance(f, str):
+        return named_objective(spec, family)
+    if not callable(f):
+        raise ConfigurationError(f"objective: expected a name or a function z → cost, got {f!r}")
+    cost = declared_objective(spec.name, f)
+    if cost is None:
+        cost = function_of(request, f, spec, family)
+    elif spec.options or request.separable or not request.continuous:
+        raise ConfigurationError(f"objective {spec.name}: options, separable, continuous are the object's own to say")
+    check_dimension(spec.name, cost, family)
+    check_own(spec.name, cost, family, tensors_of(request), built.dtype, built.device)
     return cost
+
+
+def function_of(request: Request, f: OwnObjective, spec: ObjectiveSpec, family: Family) -> Objective:
+    """A plain function z → cost with the options that it is called with."""
+    check_keywords(spec.name, f, spec.options)
+    function = partial(f, **spec.options)
+    if request.separable:
+        return separable_cost(spec.name, function, family, continuous=request.continuous)
+    return Cost(spec.name, function, len(family.event_shape), request.continuous)
+
+
+def tensors_of(request: Request) -> list[Tensor]:
+    """The tensors that q was made of: those of an instance, and the values that were given beside it."""
+    q = request.distribution
+    own = dict(given_values(unwrapped(q))) if not isinstance(q, str | type) else {}
+    return [value for value in [*own.values(), *request.parameters.values()] if isinstance(value, Tensor)]
 
 
 def estimator_of(

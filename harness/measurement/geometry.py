@@ -7,6 +7,7 @@ first grows with Var f and Var ∇ log q, that of the second with Var ∇f.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,14 +31,26 @@ class Geometry:
 
 
 def geometry_of(situation: Situation) -> dict[str, Geometry]:
-    """By leaf, from draws of their own. Whatever cannot be computed here fails in the measurement, with its reason."""
+    """By leaf, from draws of their own. Each question is asked by itself: what fails costs the others nothing."""
     rows = max(MINIMUM_DRAWS, COORDINATES // situation.family.coordinates)
     try:
         draw = replace(situation, samples=1).draw("geometry", 0, rows, differentiable=False)
-        cost, slope = spread(draw.cost), slope_variance(situation, draw.z)
-        return {name: Geometry(cost, spread(score), slope) for name, score in draw.scores.items()}
-    except Exception:
+    except Exception:  # it fails in the measurement too, with its reason
         return {leaf.name: Geometry() for leaf in situation.family.leaves}
+    cost = answer(lambda: spread(draw.cost))
+    slope = answer(lambda: slope_variance(situation, draw.z))
+    return {
+        leaf.name: Geometry(cost, answer(lambda name=leaf.name: spread(draw.scores[name])), slope)  # type: ignore[misc]
+        for leaf in situation.family.leaves
+    }
+
+
+def answer(ask: Callable[[], float]) -> float:
+    """A number, or NaN where it cannot be computed: without a derivative, say."""
+    try:
+        return ask()
+    except Exception:
+        return math.nan
 
 
 def slope_variance(situation: Situation, z: Tensor) -> float:
