@@ -69,7 +69,8 @@ def build(request: Request) -> tuple[Job, Made]:
     if scalars["device"] not in DEVICES:
         raise ConfigurationError(choose("device", str(scalars["device"]), DEVICES))
     device, policy = resolve_device(scalars["device"]), policy_from(dict(scalars))
-    size = dimension_of(target, q, f, scalars["dimension"])
+    given = getattr(request.objective, "dimension", None) if scalars["dimension"] is None else scalars["dimension"]
+    size = dimension_of(target, q, f, given if isinstance(given, int) else scalars["dimension"])
     family = make_family(q, size, target)
     with isolated(device if is_available(device) else "cpu"):
         built = Rows(family, getattr(torch, scalars["dtype"]), device if is_available(device) else "cpu")

@@ -118,7 +118,7 @@ def check_rebuilt(q: Distribution, values: Mapping[str, Tensor]) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             z = q.sample(torch.Size([DRAWS]))
-            arguments = {n: value.to(z.dtype) for n, value in values.items()}
+            arguments = {n: value if value.is_floating_point() else value.float() for n, value in values.items()}
             again = cast(Any, type(q))(**arguments, validate_args=False)
             same = close(again.log_prob(z), q.log_prob(z))
         except Exception as error:
