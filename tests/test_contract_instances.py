@@ -1,4 +1,4 @@
-"""Instances of distributions: rebuilt from all that they were made of, or refused in one line; torch as it happens to be.
+"""Instances of distributions: rebuilt from all that they were made of, or refused; torch as it happens to be.
 
 What is measured of an instance is compared with its own density, as ``torch.distributions`` has it, or with numbers
 worked out by hand.

@@ -117,24 +117,26 @@ def test_an_object_keeps_its_declarations() -> None:
         assert r.exact_variance == pytest.approx(variance / 4, rel=0.01)
 
 
-@pytest.mark.parametrize("change", [{"continuous": False}, {"dimension": 3}])
-def test_continuity_and_dimension_of_an_object_are_its_own(change: dict[str, object]) -> None:
-    f = replace(Centred(make_family(NORMAL, 1)), **change)
-    object.__setattr__(f, "__call__", quadratic)
+@dataclass(frozen=True)
+class Quadratic:
+    """(z − 0.45)², with declarations of its own."""
 
-    class Plain(type(f)):  # type: ignore[misc]
-        def __call__(self, z: Tensor) -> Tensor:
-            return quadratic(z)
+    continuous: bool = True
+    dimension: int | None = None
 
-    found = Plain(f.family, 0, f.continuous, f.dimension)
-    if f.dimension == 3:
-        with pytest.raises(ConfigurationError, match="set dimension=3"):
-            quick("normal", found, "reparameterized", dimension=2)
-        assert row(quick("normal", found, "reparameterized"), "reparameterized").dimension == 3
-    else:
-        assert row(quick("normal", found, "reparameterized"), "reparameterized").expected_bias.startswith(
-            "the objective"
-        )
+    def __call__(self, z: Tensor) -> Tensor:
+        return quadratic(z)
+
+
+def test_continuity_and_dimension_of_an_object_are_its_own() -> None:
+    jumps = row(quick("normal", Quadratic(continuous=False), "reparameterized"), "reparameterized")
+    assert jumps.expected_bias.startswith("the objective is discontinuous")
+    assert row(quick("normal", Quadratic(dimension=3), "reparameterized"), "reparameterized").dimension == 3
+    with pytest.raises(ConfigurationError, match="set dimension=3"):
+        quick("normal", Quadratic(dimension=3), "reparameterized", dimension=2)
+    for words in ({"options": {"k": 1.0}}, {"separable": True}, {"continuous": False}):
+        with pytest.raises(ConfigurationError, match="are the object's own to say"):
+            quick("normal", Quadratic(), "reparameterized", **words)
 
 
 @pytest.mark.parametrize("latents", ["gaussian"])
@@ -303,7 +305,7 @@ def test_estimators_by_a_dotted_path_are_asked_where_they_are_measured() -> None
 
 
 def test_blocks_that_repeat_are_no_replicates() -> None:
-    """A generator seeded anew at every call, but not in the trial: each chunk repeats, and is caught where it is drawn."""
+    """A generator seeded anew at every call, but in the trial: each chunk repeats, and is caught there."""
     calls = []
 
     def turns(draw: Draw) -> Tensor:

@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 from harness.entry.configuration import dimension_from, estimators_from, policy_from, samples_from
 from harness.entry.schema import ladder
 from harness.entry.shipped import shipped, specifications
-from harness.entry.values import category_count, merged, plain
+from harness.entry.values import category_count, check_names, check_recordable, check_scalars, merged, plain
 from harness.mathematics.draws import Draw
 from harness.mathematics.estimators import ESTIMATORS, Estimator, Method, make_estimator
 from harness.mathematics.families import Family, event_dim, make_family, resolve_target, split_leaf_name
@@ -30,7 +30,7 @@ from harness.mathematics.own_estimators import own_estimator
 from harness.mathematics.rows import Rows
 from harness.measurement.isolation import is_available, isolated, resolve_device
 from harness.measurement.runner import Made
-from harness.vocabulary.cells import DEVICES, DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Problem, compact_json
+from harness.vocabulary.cells import DEVICES, DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Problem
 from harness.vocabulary.errors import ConfigurationError, choose
 
 OwnObjective = Callable[[Tensor], Tensor]
@@ -55,6 +55,7 @@ class Request:
 
 def build(request: Request) -> tuple[Job, Made]:
     """The job, and its q, f and estimators. Raises: ConfigurationError."""
+    check_request(request)
     entries = named(request.estimators)
     conf = shipped(
         group_of(request.distribution, "normal"),
@@ -64,8 +65,6 @@ def build(request: Request) -> tuple[Job, Made]:
     entries = entries or {name: name for name in conf["estimators"]}
     target, q, f = problem_of(request, conf)
     scalars = request.scalars
-    if not isinstance(scalars["seed"], int):
-        raise ConfigurationError(f"seed: expected an integer, got {scalars['seed']!r}")
     if scalars["device"] not in DEVICES:
         raise ConfigurationError(choose("device", str(scalars["device"]), DEVICES))
     device, policy = resolve_device(scalars["device"]), policy_from(dict(scalars))
@@ -84,6 +83,16 @@ def build(request: Request) -> tuple[Job, Made]:
     return Job(problem, specs, samples, policy), Made(family, objective, made)
 
 
+def check_request(request: Request) -> None:
+    """The kinds of what was given, before it is looked at. Raises: ConfigurationError."""
+    for name in ("parameters", "constants", "options"):
+        check_names(name, getattr(request, name))
+    for name in ("continuous", "separable"):
+        if not isinstance(getattr(request, name), bool):
+            raise ConfigurationError(f"{name}: expected True or False, got {getattr(request, name)!r}")
+    check_scalars(request.scalars)
+
+
 def is_shipped(value: object) -> TypeGuard[str]:
     """Whether it is asked for by a shipped name: neither an object nor a dotted path."""
     return isinstance(value, str) and "." not in value
@@ -98,12 +107,14 @@ def named(estimators: Estimators | None) -> dict[str, OneEstimator]:
     """Estimators by the names that they have in the records; none at all: the shipped defaults."""
     if estimators is None:
         return {}
-    if isinstance(estimators, Mapping) and "target" not in estimators:
+    if isinstance(estimators, Mapping) and "target" not in estimators and estimators:
+        check_names("estimators", estimators)
         return dict(estimators)
-    several = estimators if isinstance(estimators, Sequence) and not isinstance(estimators, str) else [estimators]
+    alone = isinstance(estimators, str) or not isinstance(estimators, Sequence)
+    several: Sequence[Any] = [estimators] if alone and estimators != {} else estimators  # type: ignore[assignment]
     found: dict[str, OneEstimator] = {}
     for entry in several:
-        name = name_of(entry if not isinstance(entry, Mapping) else entry["target"])
+        name = name_of(entry if not isinstance(entry, Mapping) else entry.get("target"))
         if name in found:
             raise ConfigurationError(f"two estimators are named {name}; give names: estimators={{'a': …, 'b': …}}")
         found[name] = entry
@@ -174,12 +185,7 @@ def objective_values(request: Request, conf: dict[str, Any], categories: int | N
     if is_shipped(f):
         k = {"k": ladder(categories)} if categories is not None and "k" in conf else {}
         return {**conf, **k, **request.options}
-    try:
-        compact_json(dict(request.options))
-    except TypeError:
-        raise ConfigurationError(
-            "options: expected numbers, texts and lists; let the function itself hold the rest"
-        ) from None
+    check_recordable("options", request.options)
     return {"name": name_of(f), "target": f if isinstance(f, str) else f"own.{name_of(f)}", **request.options}
 
 
@@ -223,6 +229,7 @@ def estimator_of(
     if isinstance(entry, str):
         entry = {"target": entry} if "." in entry else conf[entry]
     values = dict(entry) if isinstance(entry, Mapping) else {"target": entry}
+    check_recordable(f"options of {name}", {option: v for option, v in values.items() if option != "target"})
     target = values.pop("target", None)
     if isinstance(target, str):
         return make_estimator(*estimators_from({name: {"target": target, **values}}))

@@ -149,7 +149,12 @@ def resolve_target(target: str) -> type[Distribution]:
             f"cannot import distribution target {target!r} ({error}); "
             "expected a dotted path such as torch.distributions.Normal"
         ) from None
-    return found  # type: ignore[no-any-return]
+    if not isinstance(found, type):
+        raise ConfigurationError(
+            f"distribution target {target!r} is {type(found).__name__}; expected a class with the interface of "
+            "torch.distributions"
+        )
+    return found
 
 
 def parameter_constraints(target: type[Distribution]) -> dict[str, constraints.Constraint]:

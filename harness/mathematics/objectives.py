@@ -235,6 +235,11 @@ def resolve_factory(target: str) -> Callable[..., Objective]:
         return MODELS[target]
     module, _, name = target.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+        found: object = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError):
         raise ConfigurationError(choose("objective", target, [*TERMS, *MODELS])) from None
+    if not callable(found):
+        raise ConfigurationError(
+            f"objective {target!r} is {type(found).__name__}; expected a callable (family, **options) → objective"
+        )
+    return found

@@ -46,9 +46,9 @@ def own_estimator(
         trial = with_options(name, f"own.{name}", declared, options)
     else:
         trial = Estimator(name, f"own.{name}", Method(function), options)
-    if trial.method.baseline is not None or trial.refusal(Setting(family, objective, SAMPLES)) is not None:
-        return trial
     try:
+        if trial.method.baseline is not None or trial.refusal(Setting(family, objective, SAMPLES)) is not None:
+            return trial
         method = found_out(trial, situation)
         found = trial if declared is not None else replace(trial, method=method)
         reason = why_no_estimates(found, situation, SAMPLES)

@@ -113,13 +113,17 @@ def measure(
         return
     with isolated(device):
         problem = prepare(job, device, archive, made)
-        baselines: Baselines | None = None
+        baselines, lost = None, ""
         for samples in sorted({cell.samples for _, cell in cells}):
             group = {address: cell for address, cell in cells if cell.samples == samples}
             estimators = {address: made.estimators[cell.estimator.name] for address, cell in group.items()}
             runnable, refused = split(problem, group, estimators)
             yield from refused
-            baselines = baselines or pilot_for(problem, [made.estimators[cell.estimator.name] for _, cell in cells])
+            if baselines is None and not lost:
+                baselines, lost = pilot_for(problem, [made.estimators[cell.estimator.name] for _, cell in cells])
+            for address in [a for a in runnable if lost and estimators[a].method.baseline is not None]:
+                runnable.remove(address)
+                yield failed(address, group[address], problem, lost)
             built = Rows(problem.family, problem.dtype, device)
             situation = Situation(
                 problem.family, problem.objective, samples, problem.dtype, device, problem.key, baselines, built
@@ -147,7 +151,11 @@ def split(
     """Addresses that can be run, and rows with a reason for those that cannot."""
     runnable, refused = [], []
     for address, cell in group.items():
-        reason = estimators[address].refusal(Setting(problem.family, problem.objective, cell.samples))
+        try:
+            reason = estimators[address].refusal(Setting(problem.family, problem.objective, cell.samples))
+        except Exception as error:
+            refused.append(failed(address, cell, problem, failure_text(error)))
+            continue
         if reason is None:
             runnable.append(address)
         else:
@@ -157,14 +165,17 @@ def split(
     return runnable, refused
 
 
-def pilot_for(problem: Prepared, estimators: Sequence[Estimator]) -> Baselines | None:
-    """The problem's baselines, if any estimator asks for one."""
+def pilot_for(problem: Prepared, estimators: Sequence[Estimator]) -> tuple[Baselines | None, str]:
+    """The problem's baselines, if any estimator asks for one; and why there are none, where the pilot failed."""
     wanted = {e.method.baseline for e in estimators} - {None}
     if not wanted:
-        return None
-    return pilot_baselines(
-        problem.family, problem.objective, problem.key, problem.dtype, problem.device, optimal="optimal" in wanted
-    )
+        return None, ""
+    try:
+        return pilot_baselines(
+            problem.family, problem.objective, problem.key, problem.dtype, problem.device, optimal="optimal" in wanted
+        ), ""
+    except Exception as error:
+        return None, failure_text(error)
 
 
 def measure_group(

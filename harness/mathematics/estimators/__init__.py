@@ -55,6 +55,10 @@ def no_warmup(options: Mapping[str, Any]) -> int:
     return 0
 
 
+#: What a method may ask a pilot for.
+BASELINES = (None, "mean", "optimal")
+
+
 @dataclass(frozen=True)
 class Method:
     """A method with its declarations.
@@ -173,6 +177,8 @@ def make_estimator(spec: EstimatorSpec) -> Estimator:
 
 def with_options(name: str, target: str, method: Method, options: Mapping[str, Any]) -> Estimator:
     """A method with its options, the defaults of those that are not given. Raises: ConfigurationError."""
+    if method.baseline not in BASELINES:
+        raise ConfigurationError(f"{name}: baseline={method.baseline!r}; expected None, 'mean' or 'optimal'")
     complete = {**defaults_of(method.surrogate), **options}
     if reason := method.refuse(complete):
         raise ConfigurationError(f"{name}: {reason}")
