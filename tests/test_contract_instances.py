@@ -179,7 +179,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a mixture": (
         lambda: D.MixtureSameFamily(D.Categorical(v), D.Normal(torch.zeros(3), 1.0)),
-        "mixture_distribution is Categorical, no number; give the class",
+        "it has no parameters of its own; give the class",
     ),
     "a transformed distribution": (
         lambda: D.TransformedDistribution(D.Normal(0.0, 1.0), [D.ExpTransform()]),

@@ -22,7 +22,7 @@ from harness.mathematics.families import Family, make_family
 from harness.mathematics.independence import why_mixed
 from harness.mathematics.linearity import is_linear
 from harness.mathematics.log_density import why_undeclared
-from harness.mathematics.objectives import TERMS, Separable, make_objective
+from harness.mathematics.objectives import TERMS, Objective, Separable, make_objective
 from harness.mathematics.own import Cost
 from harness.mathematics.rows import Rows
 from harness.measurement.geometry import geometry_of
@@ -437,3 +437,53 @@ def test_a_linear_cost_of_ones_own_is_linear() -> None:
     assert row(m, "straight_through", "logits").expected_bias == "none"
     m = quick("bernoulli", lambda z: 2 * z**2, ["straight_through"], separable=True)
     assert row(m, "straight_through", "logits").expected_bias.startswith("the slope of f at an outcome")
+
+
+# What all estimators of a block share
+
+
+def test_an_estimator_that_writes_into_what_is_shared_is_refused() -> None:
+    def writes(draw: Draw) -> Tensor:
+        cost = draw.cost
+        cost -= 1.0
+        return draw.average(cost * draw.log_prob)
+
+    with pytest.raises(ConfigurationError, match="estimator writes writes into the draws or their costs"):
+        quick("normal", "quadratic", ["score_function", writes])
+
+
+def test_a_pilot_that_fails_costs_only_those_that_need_it() -> None:
+    """The pilot draws 2¹⁷ rows at once, more than this f can be asked for."""
+
+    def small(z: Tensor) -> Tensor:
+        if z.numel() > 2**15:
+            raise RuntimeError("too many")
+        return (z - 0.45).square()
+
+    m = quick("normal", small, ["score_function_baseline", "score_function"], samples=1, separable=True)
+    assert row(m, "score_function").status == "ok"
+    assert row(m, "score_function_baseline").status == "failed"
+    assert row(m, "score_function_baseline").reason.strip().endswith("RuntimeError: too many")
+
+
+@dataclass(frozen=True)
+class Points:
+    """(z − b)² for data point b, and what it says of one alone."""
+
+    shift: int = 0
+    continuous: bool = True
+    dimension: int | None = None
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return (z - torch.arange(z.shape[-2]).to(z)[:, None]).square().sum(-1)
+
+    def of_data_point(self, index: int) -> Objective:
+        return Cost("one", lambda z: (z - index - self.shift).square().sum(-1), 1)
+
+
+def test_what_an_object_says_of_one_data_point_is_checked() -> None:
+    q = D.Normal(torch.tensor([[1.0], [2.0], [4.0]]), 1.0)
+    r = row(quick(q, Points(), "reparameterized"), "reparameterized")
+    assert r.exact_gradient == pytest.approx((2 * 1 + 2 * 1 + 2 * 2) / 3, rel=1e-6)  # E ∂(z − b)²/∂μ = 2(μ − b)
+    with pytest.raises(ConfigurationError, match=r"of_data_point\(0\) has another cost than data point 0"):
+        quick(q, Points(shift=1), "reparameterized")

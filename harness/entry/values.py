@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from types import NoneType
 from typing import Any
 
@@ -58,11 +59,11 @@ def category_count(target: type[Distribution], parameters: Mapping[str, Any]) ->
 #: The options of a measurement that are numbers: name → kinds of number, and what is expected.
 NUMBERS: dict[str, tuple[tuple[type, ...], str]] = {
     "seed": ((int,), "an integer"),
-    "replicates": ((int, NoneType), "None or an integer"),
-    "precision": ((int, float), "a number"),
+    "replicates": ((Integral, NoneType), "None or an integer"),
+    "precision": ((Real,), "a number"),
     "budget_draws": ((int,), "a positive integer"),
-    "budget_seconds": ((int, float), "a positive number"),
-    "timing_seconds": ((int, float), "a number, zero or more"),
+    "budget_seconds": ((Real,), "a positive number"),
+    "timing_seconds": ((Real,), "a number, zero or more"),
     "timing_threads": ((int,), "a positive integer"),
 }
 

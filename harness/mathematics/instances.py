@@ -46,12 +46,13 @@ def parts_of_instance(q: Distribution) -> tuple[dict[str, Tensor], dict[str, Ten
     rebuilt from what it says of itself.
     """
     target = check_class(type(q))
-    values = {name: plain_value(q, name, value) for name, value in given_values(q)}
     known = parameter_constraints(target)
-    matrices = [name for name in values if name in known and known[name].event_dim > 1]
-    if matrices or not any(name in known for name in values):
+    own = [name for name in inspect.signature(target).parameters if name in known]
+    matrices = [name for name in own if known[name].event_dim > 1]
+    if matrices or not own:
         reason = f"{matrices[0]} is a matrix" if matrices else "it has no parameters of its own"
         raise ConfigurationError(f"cannot tell the parameters of this {target.__name__}: {reason}; {ADVICE}")
+    values = {name: plain_value(q, name, value) for name, value in given_values(q)}
     check_rebuilt(q, values)
     leaves = {name: value for name, value in values.items() if name in known and not is_discrete(target, name)}
     return leaves, {name: value for name, value in values.items() if name not in leaves}

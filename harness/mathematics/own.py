@@ -19,6 +19,7 @@ from harness.mathematics.objectives import (
     MODELS,
     TERMS,
     Objective,
+    PerDataPoint,
     Rebuildable,
     Separable,
     holds_log_density,
@@ -130,6 +131,25 @@ def check_objective(name: str, objective: Objective, family: Family, rebuild: Re
         reason = kind_and_line(error)
     if reason:
         raise ConfigurationError(f"objective {name}: {reason}")
+    if isinstance(objective, PerDataPoint) and family.batch_shape:
+        check_data_points(name, objective, family)
+
+
+def check_data_points(name: str, objective: Objective, family: Family) -> None:
+    """``of_data_point(b)`` is the cost of data point b, of its own z. Raises: ConfigurationError."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        z = family.sample(family.rows(ROWS, torch.float64, grad=False), SAMPLES)
+        together, dims = objective(z), len(family.event_shape)
+        for index in range(family.batch_shape[0]):
+            try:
+                alone = objective.of_data_point(index)(z.select(-1 - dims, index))  # type: ignore[attr-defined]
+                same = torch.allclose(alone, together[..., index], rtol=1e-5, atol=1e-8, equal_nan=True)
+            except Exception as error:
+                raise ConfigurationError(f"objective {name}: of_data_point fails: {kind_and_line(error)}") from None
+            if not same:
+                raise ConfigurationError(
+                    f"objective {name}: of_data_point({index}) has another cost than data point {index} has in f"
+                )
 
 
 def check_own(

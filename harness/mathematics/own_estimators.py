@@ -22,7 +22,7 @@ from harness.mathematics.objectives import Objective
 from harness.mathematics.options import check_keywords
 from harness.mathematics.replicates import why_no_estimates
 from harness.mathematics.rows import Rows
-from harness.vocabulary.errors import ConfigurationError, kind_and_line
+from harness.vocabulary.errors import ConfigurationError, MeasurementError, kind_and_line
 
 
 def own_estimator(
@@ -54,6 +54,8 @@ def own_estimator(
         reason = why_no_estimates(found, situation, SAMPLES)
     except ConfigurationError:
         raise
+    except MeasurementError as error:
+        raise ConfigurationError(str(error)) from None
     except Exception as error:
         shape = [SAMPLES, ROWS, *family.batch_shape, *family.event_shape]
         raise ConfigurationError(

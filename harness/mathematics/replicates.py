@@ -18,6 +18,7 @@ from harness.mathematics.families import Family
 from harness.mathematics.gradients import block_gradients
 from harness.mathematics.objectives import Objective
 from harness.mathematics.rows import Rows
+from harness.vocabulary.errors import MeasurementError
 
 #: Noise of the rows that an estimator is tried on, of others in their place, and the block's own; and once more.
 SEEDS, OTHERS, BLOCK, AGAIN = tuple(range(101, 109)), tuple(range(201, 209)), 7, 8
@@ -48,8 +49,15 @@ class Trial:
         )  # fmt: skip
         if self.estimator.method.warmup(self.estimator.options) and not self.family.moving:
             draw.history = draw.cost.mean(0)[:1]
+        z, cost = draw.z.clone(), draw.cost.clone()
         seed_generator(self.rows.device, block)
-        return block_gradients(draw, self.estimator)
+        found = block_gradients(draw, self.estimator)
+        if not (torch.equal(z, draw.z) and torch.equal(cost.nan_to_num(), draw.cost.nan_to_num())):
+            raise MeasurementError(
+                f"estimator {self.estimator.name} writes into the draws or their costs, which all estimators share; "
+                "write into a copy: draw.cost.clone()"
+            )
+        return found
 
     def row(self, theta: dict[str, Tensor], place: int, seed: int) -> Tensor:
         """Draws [N, 1, …] of one row of θ."""
@@ -100,6 +108,8 @@ def why_no_estimates(
     with torch.random.fork_rng(devices=rng_devices(torch.device(rows.device))):
         try:
             return why_dependent(replace(trial, rows=Rows(family, torch.float64, rows.device)))
+        except MeasurementError:
+            raise
         except Exception:
             return why_dependent(trial)
 

@@ -37,7 +37,7 @@ from harness.mathematics.estimators.reparameterized import reparameterized, repa
 from harness.mathematics.families import Family
 from harness.mathematics.options import check_keywords, defaults_of
 from harness.vocabulary.cells import EstimatorSpec
-from harness.vocabulary.errors import ConfigurationError, choose
+from harness.vocabulary.errors import ConfigurationError, choose, kind_and_line
 
 
 def no_refusal(options: Mapping[str, Any]) -> str | None:
@@ -180,7 +180,11 @@ def with_options(name: str, target: str, method: Method, options: Mapping[str, A
     if method.baseline not in BASELINES:
         raise ConfigurationError(f"{name}: baseline={method.baseline!r}; expected None, 'mean' or 'optimal'")
     complete = {**defaults_of(method.surrogate), **options}
-    if reason := method.refuse(complete):
+    try:
+        reason = method.refuse(complete) or ("" if method.warmup(complete) >= 0 else "its warmup is below 0")
+    except Exception as error:
+        raise ConfigurationError(f"{name} cannot say what it needs: {kind_and_line(error)}") from None
+    if reason:
         raise ConfigurationError(f"{name}: {reason}")
     return Estimator(name, target, method, complete)
 
