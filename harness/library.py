@@ -88,7 +88,8 @@ def measure(
         distribution: a shipped name (``gamma``), a dotted path, a class with the interface of ``torch.distributions``,
             or an instance, whose parameters are then differentiated.
         objective: a shipped name (``quadratic``), a dotted path, or a function z → cost, [N, R, D] → [N, R] (a batch of
-            draws at a time, each by itself; it is called in float64 too, for exact values).
+            draws at a time, each by itself; it is called in float64 too, for exact values); or an object of the
+            protocol ``Objective``, whose declarations are kept and checked.
         estimators: one or several of: a shipped name, a dotted path, a function draw → surrogate, [R], whose gradient
             is the estimate (``draw.cost``, ``draw.log_prob``, ``draw.pathwise_cost``: [N, R]; ``draw.average``:
             [N, R] → [R]), a ``Method``; a mapping gives them names. None: the six of ``python -m harness``.

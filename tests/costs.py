@@ -6,7 +6,8 @@ With q = Normal(θ, 1), D = 1: everything about them can be worked out by hand.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+import random
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -85,3 +86,16 @@ def repeated(draw: Draw) -> Tensor:
 
 
 REPEATED = Method(repeated)
+
+
+@dataclass(frozen=True)
+class Restless:
+    """(z − c)² with another c whenever it is made."""
+
+    family: Family
+    center: float = field(default_factory=random.random)
+    continuous: bool = True
+    dimension: int | None = None
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return (z - self.center).square().sum(-1)

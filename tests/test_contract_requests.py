@@ -119,7 +119,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "a cost of complex numbers": (lambda: quick("normal", lambda z: z.sum(-1) * 1j), "expected real costs"),
     "a cost of no argument": (lambda: quick("normal", NoArgument()), "expected a function of one argument"),
     "a class for a cost": (lambda: quick("normal", NoArgument), "expected an object, got a class"),
-    "half an object": (lambda: quick("normal", HalfAnObject()), "declares holds_log_density, but not continuous"),
+    "half an object": (lambda: quick("normal", HalfAnObject()), "declares holds_log_density, and not whether"),
     "a cost that writes into z": (lambda: quick("normal", lambda z: z.mul_(2).sum(-1)), "the same z has another cost"),
     "a distribution by a path to a function": (lambda: quick("math.sin", parameters={"a": 1.0}), "expected a class"),
     "a class that cannot be built": (lambda: quick(NotBuilt, parameters=theta), "refuses these parameters"),

@@ -487,3 +487,9 @@ def test_what_an_object_says_of_one_data_point_is_checked() -> None:
     assert r.exact_gradient == pytest.approx((2 * 1 + 2 * 1 + 2 * 2) / 3, rel=1e-6)  # E ∂(z − b)²/∂μ = 2(μ − b)
     with pytest.raises(ConfigurationError, match=r"of_data_point\(0\) has another cost than data point 0"):
         quick(q, Points(shift=1), "reparameterized")
+
+
+def test_a_factory_that_makes_another_cost_every_time_is_refused() -> None:
+    f = ObjectiveSpec("f", "tests.costs.Restless", {})
+    with pytest.raises(ConfigurationError, match="another cost whenever it is built"):
+        rows_of(EstimatorSpec("score_function", "score_function"), objective=f)

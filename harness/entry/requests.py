@@ -68,19 +68,35 @@ def build(request: Request) -> tuple[Job, Made]:
     if scalars["device"] not in DEVICES:
         raise ConfigurationError(choose("device", str(scalars["device"]), DEVICES))
     device, policy = resolve_device(scalars["device"]), policy_from(dict(scalars))
-    given = getattr(request.objective, "dimension", None) if scalars["dimension"] is None else scalars["dimension"]
-    size = dimension_of(target, q, f, given if isinstance(given, int) else scalars["dimension"])
+    size = dimension_of(target, q, f, own_dimension(request))
     family = make_family(q, size, target)
-    with isolated(device if is_available(device) else "cpu"):
-        built = Rows(family, getattr(torch, scalars["dtype"]), device if is_available(device) else "cpu")
-        objective = objective_of(request, f, family, built)
-        made = {
-            name: estimator_of(name, e, conf["estimators"], (family, objective, built)) for name, e in entries.items()
-        }
-    specs = tuple(EstimatorSpec(e.name, e.target, e.options) for e in made.values())
+    made = made_of(request, f, family, (entries, conf["estimators"]), device if is_available(device) else "cpu")
+    specs = tuple(EstimatorSpec(e.name, e.target, e.options) for e in made.estimators.values())
     samples = samples_from(scalars["samples"] if isinstance(scalars["samples"], int) else list(scalars["samples"]))
     problem = Problem(q, f, size, device, scalars["dtype"], scalars["seed"])
-    return Job(problem, specs, samples, policy), Made(family, objective, made)
+    return Job(problem, specs, samples, policy), made
+
+
+def made_of(
+    request: Request,
+    spec: ObjectiveSpec,
+    family: Family,
+    entries: tuple[Mapping[str, OneEstimator], Mapping[str, Any]],
+    device: str,
+) -> Made:
+    """q, f and the estimators; those of the user's own are tried first. ``entries``: as given, and as shipped."""
+    with isolated(device):
+        built = Rows(family, getattr(torch, request.scalars["dtype"]), device)
+        objective = objective_of(request, spec, family, built)
+        given, conf = entries
+        situation = family, objective, built
+        return Made(family, objective, {name: estimator_of(name, e, conf, situation) for name, e in given.items()})
+
+
+def own_dimension(request: Request) -> int | None:
+    """D as it was given, or as an objective object insists on it."""
+    given: int | None = request.scalars["dimension"]
+    return request.objective.dimension if given is None and isinstance(request.objective, Objective) else given
 
 
 def check_request(request: Request) -> None:

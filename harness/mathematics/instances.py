@@ -116,7 +116,8 @@ def plain_value(q: Distribution, name: str, value: object) -> Tensor:
 def check_rebuilt(q: Distribution, values: Mapping[str, Tensor]) -> None:
     """The log density of what is rebuilt is q's own, at draws of q. Raises: ConfigurationError."""
     name = type(q).__name__
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    devices = list({value.device for value in values.values() if value.device.type == "cuda"})
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
         try:
             z = q.sample(torch.Size([DRAWS]))
             arguments = {n: value if value.is_floating_point() else value.float() for n, value in values.items()}

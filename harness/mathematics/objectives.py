@@ -22,6 +22,7 @@ from harness.vocabulary.cells import ObjectiveSpec
 from harness.vocabulary.errors import ConfigurationError, HarnessError, choose, kind_and_line
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What estimators and truth ask of f. ``dimension``: the D that it insists on, or None."""
 

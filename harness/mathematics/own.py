@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.mathematics.families import Family
-from harness.mathematics.independence import ROWS, SAMPLES, why_mixed
+from harness.mathematics.independence import OTHER_SHAPE, ROWS, SAMPLES, close, why_mixed
 from harness.mathematics.log_density import Rebuild, why_of_theta, why_undeclared
 from harness.mathematics.objectives import (
     MODELS,
@@ -21,7 +21,10 @@ from harness.mathematics.objectives import (
     Objective,
     PerDataPoint,
     Rebuildable,
+    Regularized,
     Separable,
+    Upstream,
+    Variational,
     holds_log_density,
     make_objective,
 )
@@ -30,7 +33,12 @@ from harness.vocabulary.cells import ObjectiveSpec
 from harness.vocabulary.errors import ConfigurationError, kind_and_line
 
 #: What an object may declare besides ``continuous`` and ``dimension``, which it then declares too.
-DECLARATIONS = ("holds_log_density", "of_data_point", "known_gradient", "upstream", "pull_back")
+DECLARATIONS = {
+    Variational: "holds_log_density",
+    PerDataPoint: "of_data_point",
+    Regularized: "known_gradient",
+    Upstream: "upstream",
+}
 
 
 @dataclass(frozen=True)
@@ -85,19 +93,18 @@ def separable_cost(name: str, function: Callable[[Tensor], Tensor], family: Fami
 def declared_objective(name: str, found: object) -> Objective | None:
     """An object that is an objective by its own declarations; None for a plain function.
 
-    Raises: ConfigurationError for one that declares something without saying whether it is continuous, and its D.
+    Raises: ConfigurationError for one that declares something without saying whether it is continuous, and of which D.
     """
     if isinstance(found, type):
         raise ConfigurationError(f"objective {name}: expected an object, got a class; make one, or name its path")
-    missing = [attribute for attribute in ("continuous", "dimension") if getattr(found, attribute, found) is found]
-    if not missing:
-        return found  # type: ignore[return-value]
-    declares = [attribute for attribute in DECLARATIONS if getattr(found, attribute, None) is not None]
-    if declares:
-        raise ConfigurationError(
-            f"objective {name} declares {declares[0]}, but not {' nor '.join(missing)}; add them: continuous=True or "
-            "False, dimension=None or its D"
-        )
+    if isinstance(found, Objective):
+        return found
+    for declaration, attribute in DECLARATIONS.items():
+        if isinstance(found, declaration):
+            raise ConfigurationError(
+                f"objective {name} declares {attribute}, and not whether it is continuous or of which dimension; add "
+                "both: continuous = True or False, dimension = None or its D"
+            )
     return None
 
 
@@ -143,7 +150,7 @@ def check_data_points(name: str, objective: Objective, family: Family) -> None:
         for index in range(family.batch_shape[0]):
             try:
                 alone = objective.of_data_point(index)(z.select(-1 - dims, index))  # type: ignore[attr-defined]
-                same = torch.allclose(alone, together[..., index], rtol=1e-5, atol=1e-8, equal_nan=True)
+                same = close(alone, together[..., index], OTHER_SHAPE)
             except Exception as error:
                 raise ConfigurationError(f"objective {name}: of_data_point fails: {kind_and_line(error)}") from None
             if not same:
@@ -162,7 +169,7 @@ def check_own(
     check_objective(name, objective, family, objective.at if isinstance(objective, Rebuildable) else None)
     if (dtype, device) != (torch.float64, "cpu"):
         try_cost(name, objective, family, dtype, device)
-    if reason := why_of_theta(objective, family, given):
+    if not holds_log_density(objective) and (reason := why_of_theta(objective, family, given)):
         raise ConfigurationError(f"objective {name}: {reason}")
 
 
