@@ -354,6 +354,7 @@ def test_a_cost_without_a_derivative_has_a_spread_and_a_score_all_the_same() -> 
     assert found.cost_variance == pytest.approx(4 * 0.55**2 + 2, rel=0.1)  # Var (x + ε)² = 4x² + 2
     assert found.score_variance == pytest.approx(1.0, rel=0.05)
     assert math.isnan(found.slope_variance)
+    assert found.why.startswith("no slope_variance: RuntimeError: Can't call numpy()")
 
 
 def test_scores_are_there_in_every_block() -> None:

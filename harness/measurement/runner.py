@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -22,7 +22,7 @@ from harness.mathematics.own import named_objective
 from harness.mathematics.pilot import pilot_baselines
 from harness.mathematics.rows import Rows
 from harness.measurement.dependence import dependence
-from harness.measurement.geometry import Geometry, geometry_of
+from harness.measurement.geometry import Geometry, geometry_of, with_geometry
 from harness.measurement.isolation import is_available, isolated, plain_torch, resolve_device
 from harness.measurement.knowledge import Archive, Knowledge
 from harness.measurement.resolution import Doubt, doubted, unresolved
@@ -255,5 +255,5 @@ def finished(
             seconds = cell.policy.budget_seconds
             record = replace(record, status="imprecise", reason=f"clock: budget_seconds={seconds:g} was over")
         record = doubted(record, doubt)
-        records.append(replace(record, **asdict(problem.geometry.get(leaf, Geometry()))))
+        records.append(with_geometry(record, problem.geometry.get(leaf, Geometry())))
     return CellResult(address, tuple(records), plan.rows, variances(blocks), final=not cut)
