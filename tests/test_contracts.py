@@ -9,13 +9,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 from torch import distributions as D
 
 import harness
+from harness.judgement.cost import relative_work
+from harness.judgement.resolution import declaration_changed
 from harness.mathematics.draws import Draw
 from harness.mathematics.estimators import Method, make_estimator
 from harness.mathematics.families import Family, make_family
@@ -28,6 +32,7 @@ from harness.mathematics.rows import Rows
 from harness.measurement.geometry import geometry_of
 from harness.measurement.runner import measure
 from harness.measurement.sampling import Situation
+from harness.storage.tables import write_records
 from harness.vocabulary.cells import DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Policy, Problem
 from harness.vocabulary.errors import ConfigurationError
 from harness.vocabulary.records import Record
@@ -494,3 +499,31 @@ def test_a_factory_that_makes_another_cost_every_time_is_refused() -> None:
     f = ObjectiveSpec("f", "tests.costs.Restless", {})
     with pytest.raises(ConfigurationError, match="another cost whenever it is built"):
         rows_of(EstimatorSpec("score_function", "score_function"), objective=f)
+
+
+def test_a_cost_that_nobody_counts_is_never_the_best(tmp_path: Path) -> None:
+    """Twenty draws beside each of the estimate's own, not counted: a small variance, and no work to compare."""
+
+    def twenty(draw: Draw) -> Tensor:
+        more = draw.family.sample(draw.theta, 20 * draw.samples)
+        return draw.objective(more).mean(0)
+
+    counted = Method(twenty, needs_path=True, evaluations=lambda samples: 21 * samples)
+    entries = {"reparameterized": "reparameterized", "twenty": twenty, "counted": counted}
+    m = quick("normal", "quadratic", entries, timing_seconds=0.01)
+    rows = m.frame[m.frame["parameter"] == "loc"].set_index("estimator")
+    work = relative_work(rows)
+    assert rows.loc["twenty", "variance"] < rows.loc["reparameterized", "variance"] / 10
+    assert math.isnan(work["twenty"])
+    assert not work[["reparameterized", "counted"]].isna().any()
+    write_records(tmp_path / "records.csv", m.records)
+    again = harness.load_records(tmp_path).set_index(["estimator", "parameter"])["evaluations"]
+    assert again[("counted", "loc")] == 84
+    assert again.isna().sum() == 2
+
+
+def test_what_becomes_uncounted_is_said() -> None:
+    before = {"status": "ok", "expected_bias": "none", "evaluations": 4, "pilot_evaluations": 0}
+    assert declaration_changed(before, before) == []
+    assert declaration_changed(before, before | {"evaluations": pd.NA}) == ["evaluations: 4 before, not counted now"]
+    assert declaration_changed(before | {"evaluations": pd.NA}, before | {"evaluations": pd.NA}) == []

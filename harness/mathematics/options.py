@@ -41,6 +41,8 @@ def check_options(name: str, function: Callable[..., Any], options: Any, given: 
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     valid = [name for name, p in parameters.items() if name not in given and p.kind is not p.VAR_KEYWORD]
     for option in options:
+        if not valid and not open_ended:
+            raise ConfigurationError(f"unknown option of {name} {option!r}; it has none")
         if option not in valid and not open_ended:
             raise ConfigurationError(choose(f"option of {name}", option, valid))
     try:

@@ -50,12 +50,14 @@ def plain_torch() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":  # the context costs every call of torch some time
             stack.enter_context(torch.device("cpu"))
         torch.set_default_dtype(torch.float32)
-        torch.use_deterministic_algorithms(False)
+        if deterministic:  # asked only then: the first call imports torch's compiler
+            torch.use_deterministic_algorithms(False)
         try:
             yield
         finally:
             torch.set_default_dtype(dtype)
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            if deterministic:
+                torch.use_deterministic_algorithms(True, warn_only=warn_only)
 
 
 def resolve_device(name: str) -> str:
