@@ -527,3 +527,30 @@ def test_what_becomes_uncounted_is_said() -> None:
     assert declaration_changed(before, before) == []
     assert declaration_changed(before, before | {"evaluations": pd.NA}) == ["evaluations: 4 before, not counted now"]
     assert declaration_changed(before | {"evaluations": pd.NA}, before | {"evaluations": pd.NA}) == []
+
+
+@pytest.mark.parametrize(("target", "parameters"), [
+    ("Normal", {"loc": 0.3, "log_scale": 0.2}),
+    ("Gamma", {"concentration": 2.0, "rate": 1.5}),
+    ("Beta", {"concentration1": 2.0, "concentration0": 3.0}),
+    ("Uniform", {"low": -1.0, "high": 2.0}),
+    ("Bernoulli", {"probs": [0.2, 0.7]}),
+    ("Poisson", {"rate": 3.0}),
+    ("Dirichlet", {"concentration": [1.0, 2.0, 3.0]}),
+    ("OneHotCategorical", {"probs": [0.2, 0.3, 0.5]}),
+    ("OneHotCategorical", {"logits": [0.2, -0.3, 0.5]}),
+])  # fmt: skip
+def test_every_kind_of_parameter_is_moved_within_its_constraint(target: str, parameters: dict[str, object]) -> None:
+    """f = β log q: right where it is declared and β = 1, or neither; seen through each leaf alone."""
+    family = family_of(target, 2, **parameters)
+
+    def at(moved: Family, beta: float) -> Cost:
+        return Cost(
+            "f", lambda z: beta * moved.log_prob(moved.rows((), z.dtype, grad=False), z), len(family.event_shape)
+        )
+
+    for beta in (0.0, 1.0, 0.9):
+        for declared in (True, False):
+            reason = why_undeclared(at(family, beta), family, partial(at, beta=beta), declared=declared)
+            assert (reason == "") == (beta == float(declared))
+            assert not reason or f"{beta:.2f} × that of log q" in reason

@@ -52,14 +52,16 @@ def why_undeclared(objective: Objective, family: Family, rebuild: Rebuild | None
         cost = objective(z)
         if difference(rebuild(family)(z) - cost, torch.zeros_like(cost), cost, declared=False):
             return "it is another cost whenever it is built, at the same θ; expected one and the same"
-        for leaf in family.leaves:
-            for moved, expected in islice(changes(family, leaf, theta, z), ASKED):
-                try:
-                    change = rebuild(moved)(z) - cost
-                except Exception as error:
-                    return f"it cannot be built at another {leaf.name}: {first_line(error)}"
-                if found := difference(change, expected, cost, declared=declared):
-                    return f"as {leaf.name} changes, {found}"
+        places = [(leaf, *place) for leaf in family.leaves for place in islice(changes(family, leaf, theta, z), ASKED)]
+        if declared and not places:
+            return "it declares holds_log_density, which cannot be checked: log q is infinite at every other θ"
+        for leaf, moved, expected in places:
+            try:
+                change = rebuild(moved)(z) - cost
+            except Exception as error:
+                return f"it cannot be built at another {leaf.name}: {first_line(error)}"
+            if found := difference(change, expected, cost, declared=declared):
+                return f"as {leaf.name} changes, {found}"
     return ""
 
 
@@ -75,9 +77,10 @@ def changes(family: Family, leaf: Leaf, theta: Theta, z: Tensor) -> Iterator[tup
 def neighbours(family: Family, leaf: Leaf) -> Iterator[Family]:
     """The family with one leaf moved a little, within its constraint."""
     constraint: Any = constraints.real if leaf.bijector else parameter_constraints(family.target)[leaf.parameter]
-    if constraints.is_dependent(constraint):  # type: ignore[no-untyped-call]
-        constraint = constraints.real
-    chart = transform_to(constraint)
+    try:
+        chart = transform_to(constraint)
+    except NotImplementedError:  # one that only an instance knows, or of a kind that torch does not
+        chart = transform_to(constraints.real)
     for step in STEPS:
         bent = step * torch.linspace(1.0, 0.5, leaf.value.shape[-1], dtype=torch.float64)  # not along a simplex's null
         value = chart(chart.inv(leaf.value) + bent)
