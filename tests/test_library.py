@@ -452,7 +452,7 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "option of one's own cost": (
         lambda: quick("normal", cost, options={"k": 1}),
-        "unknown option of cost 'k'; choose one of",
+        "unknown option of cost 'k'; it has none",
     ),
     "separable cost of another shape": (
         lambda: quick("normal", cost, separable=True),
