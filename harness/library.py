@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from harness.entry.requests import Estimators, Request, build
+from harness.measurement.isolation import plain_torch
 from harness.measurement.ratios import with_ratios
 from harness.measurement.runner import measure as measured
 from harness.storage.tables import frame_of
@@ -87,7 +88,8 @@ def measure(
         distribution: a shipped name (``gamma``), a dotted path, a class with the interface of ``torch.distributions``,
             or an instance, whose parameters are then differentiated.
         objective: a shipped name (``quadratic``), a dotted path, or a function z → cost, [N, R, D] → [N, R] (a batch of
-            draws at a time, each by itself; it is called in float64 too, for exact values).
+            draws at a time, each by itself; it is called in float64 too, for exact values); or an object of the
+            protocol ``Objective``, whose declarations are kept and checked.
         estimators: one or several of: a shipped name, a dotted path, a function draw → surrogate, [R], whose gradient
             is the estimate (``draw.cost``, ``draw.log_prob``, ``draw.pathwise_cost``: [N, R]; ``draw.average``:
             [N, R] → [R]), a ``Method``; a mapping gives them names. None: the six of ``python -m harness``.
@@ -121,7 +123,8 @@ def measure(
         separable,
         scalars,
     )
-    job, made = build(request)
-    cells = [(str(number), cell) for number, cell in enumerate(job.cells())]
-    found = {result.address: result for result in measured(job, cells, made=made)}
+    with plain_torch():
+        job, made = build(request)
+        cells = [(str(number), cell) for number, cell in enumerate(job.cells())]
+        found = {result.address: result for result in measured(job, cells, made=made)}
     return Measurement(tuple(with_ratios(found[address] for address, _ in cells)))

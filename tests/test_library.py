@@ -444,7 +444,7 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     "cost without a shape": (lambda: quick("normal", lambda z: 1.0), "got float"),
     "cost that mixes draws": (
         lambda: quick("normal", lambda z: (z - z.mean()).square().sum(-1)),
-        "a draw has another cost when it is alone",
+        "a draw's cost changes with the other samples beside it",
     ),
     "cost in one dtype": (
         lambda: quick("normal", lambda z: z @ torch.ones(2), dimension=2),
@@ -452,7 +452,7 @@ ERRORS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "option of one's own cost": (
         lambda: quick("normal", cost, options={"k": 1}),
-        "unknown option of cost 'k'; choose one of",
+        "unknown option of cost 'k'; it has none",
     ),
     "separable cost of another shape": (
         lambda: quick("normal", cost, separable=True),

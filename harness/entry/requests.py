@@ -18,26 +18,19 @@ from torch.distributions import Distribution
 from harness.entry.configuration import dimension_from, estimators_from, policy_from, samples_from
 from harness.entry.schema import ladder
 from harness.entry.shipped import shipped, specifications
-from harness.entry.values import category_count, merged, plain
+from harness.entry.values import category_count, check_names, check_recordable, check_scalars, merged, plain
 from harness.mathematics.draws import Draw
 from harness.mathematics.estimators import ESTIMATORS, Estimator, Method, make_estimator
 from harness.mathematics.families import Family, event_dim, make_family, resolve_target, split_leaf_name
-from harness.mathematics.objectives import MODELS, Objective, make_objective
-from harness.mathematics.own import (
-    Cost,
-    check_class,
-    check_keywords,
-    is_discrete,
-    own_estimator,
-    parameters_of_instance,
-    separable_cost,
-    try_cost,
-    unwrapped,
-)
+from harness.mathematics.instances import check_class, given_values, parts_of_instance, unwrapped
+from harness.mathematics.objectives import MODELS, Objective, check_dimension
+from harness.mathematics.options import check_keywords
+from harness.mathematics.own import Cost, check_own, declared_objective, named_objective, separable_cost
+from harness.mathematics.own_estimators import own_estimator
 from harness.mathematics.rows import Rows
 from harness.measurement.isolation import is_available, isolated, resolve_device
 from harness.measurement.runner import Made
-from harness.vocabulary.cells import DEVICES, DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Problem, compact_json
+from harness.vocabulary.cells import DEVICES, DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Problem
 from harness.vocabulary.errors import ConfigurationError, choose
 
 OwnObjective = Callable[[Tensor], Tensor]
@@ -62,6 +55,7 @@ class Request:
 
 def build(request: Request) -> tuple[Job, Made]:
     """The job, and its q, f and estimators. Raises: ConfigurationError."""
+    check_request(request)
     entries = named(request.estimators)
     conf = shipped(
         group_of(request.distribution, "normal"),
@@ -71,23 +65,48 @@ def build(request: Request) -> tuple[Job, Made]:
     entries = entries or {name: name for name in conf["estimators"]}
     target, q, f = problem_of(request, conf)
     scalars = request.scalars
-    if not isinstance(scalars["seed"], int):
-        raise ConfigurationError(f"seed: expected an integer, got {scalars['seed']!r}")
     if scalars["device"] not in DEVICES:
         raise ConfigurationError(choose("device", str(scalars["device"]), DEVICES))
     device, policy = resolve_device(scalars["device"]), policy_from(dict(scalars))
-    size = dimension_of(target, q, f, scalars["dimension"])
+    size = dimension_of(target, q, f, own_dimension(request))
     family = make_family(q, size, target)
-    with isolated(device if is_available(device) else "cpu"):
-        built = Rows(family, getattr(torch, scalars["dtype"]), device if is_available(device) else "cpu")
-        objective = objective_of(request, f, family, built)
-        made = {
-            name: estimator_of(name, e, conf["estimators"], (family, objective, built)) for name, e in entries.items()
-        }
-    specs = tuple(EstimatorSpec(e.name, e.target, e.options) for e in made.values())
+    made = made_of(request, f, family, (entries, conf["estimators"]), device if is_available(device) else "cpu")
+    specs = tuple(EstimatorSpec(e.name, e.target, e.options) for e in made.estimators.values())
     samples = samples_from(scalars["samples"] if isinstance(scalars["samples"], int) else list(scalars["samples"]))
     problem = Problem(q, f, size, device, scalars["dtype"], scalars["seed"])
-    return Job(problem, specs, samples, policy), Made(family, objective, made)
+    return Job(problem, specs, samples, policy), made
+
+
+def made_of(
+    request: Request,
+    spec: ObjectiveSpec,
+    family: Family,
+    entries: tuple[Mapping[str, OneEstimator], Mapping[str, Any]],
+    device: str,
+) -> Made:
+    """q, f and the estimators; those of the user's own are tried first. ``entries``: as given, and as shipped."""
+    with isolated(device):
+        built = Rows(family, getattr(torch, request.scalars["dtype"]), device)
+        objective = objective_of(request, spec, family, built)
+        given, conf = entries
+        situation = family, objective, built
+        return Made(family, objective, {name: estimator_of(name, e, conf, situation) for name, e in given.items()})
+
+
+def own_dimension(request: Request) -> int | None:
+    """D as it was given, or as an objective object insists on it."""
+    given: int | None = request.scalars["dimension"]
+    return request.objective.dimension if given is None and isinstance(request.objective, Objective) else given
+
+
+def check_request(request: Request) -> None:
+    """The kinds of what was given, before it is looked at. Raises: ConfigurationError."""
+    for name in ("parameters", "constants", "options"):
+        check_names(name, getattr(request, name))
+    for name in ("continuous", "separable"):
+        if not isinstance(getattr(request, name), bool):
+            raise ConfigurationError(f"{name}: expected True or False, got {getattr(request, name)!r}")
+    check_scalars(request.scalars)
 
 
 def is_shipped(value: object) -> TypeGuard[str]:
@@ -104,12 +123,14 @@ def named(estimators: Estimators | None) -> dict[str, OneEstimator]:
     """Estimators by the names that they have in the records; none at all: the shipped defaults."""
     if estimators is None:
         return {}
-    if isinstance(estimators, Mapping) and "target" not in estimators:
+    if isinstance(estimators, Mapping) and "target" not in estimators and estimators:
+        check_names("estimators", estimators)
         return dict(estimators)
-    several = estimators if isinstance(estimators, Sequence) and not isinstance(estimators, str) else [estimators]
+    alone = isinstance(estimators, str) or not isinstance(estimators, Sequence)
+    several: Sequence[Any] = [estimators] if alone and estimators != {} else estimators  # type: ignore[assignment]
     found: dict[str, OneEstimator] = {}
     for entry in several:
-        name = name_of(entry if not isinstance(entry, Mapping) else entry["target"])
+        name = name_of(entry if not isinstance(entry, Mapping) else entry.get("target"))
         if name in found:
             raise ConfigurationError(f"two estimators are named {name}; give names: estimators={{'a': …, 'b': …}}")
         found[name] = entry
@@ -146,9 +167,8 @@ def problem_of(request: Request, conf: dict[str, Any]) -> tuple[type[Distributio
             "categories": None,
             "variants": {},
         }
-        values = {} if isinstance(q, str | type) else parameters_of_instance(unwrapped(q))
-        given["constants"] = {name: value for name, value in values.items() if is_discrete(target, name)}
-        given["parameters"] = {name: value for name, value in values.items() if name not in given["constants"]}
+        values = ({}, {}) if isinstance(q, str | type) else parts_of_instance(unwrapped(q))
+        given["parameters"], given["constants"] = values
     given["parameters"] = merged(given["parameters"], request.parameters, request.constants, target)
     given["constants"] = {n: v for n, v in given["constants"].items() if n not in request.parameters} | {
         **request.constants
@@ -181,30 +201,41 @@ def objective_values(request: Request, conf: dict[str, Any], categories: int | N
     if is_shipped(f):
         k = {"k": ladder(categories)} if categories is not None and "k" in conf else {}
         return {**conf, **k, **request.options}
-    try:
-        compact_json(dict(request.options))
-    except TypeError:
-        raise ConfigurationError(
-            "options: expected numbers, texts and lists; let the function itself hold the rest"
-        ) from None
+    check_recordable("options", request.options)
     return {"name": name_of(f), "target": f if isinstance(f, str) else f"own.{name_of(f)}", **request.options}
 
 
 def objective_of(request: Request, spec: ObjectiveSpec, family: Family, built: Rows) -> Objective:
-    """f for one family; a function of the user's own is tried first."""
-    if isinstance(request.objective, str):
-        return make_objective(spec, family)
-    if not callable(request.objective):
-        raise ConfigurationError(f"objective: expected a name or a function z → cost, got {request.objective!r}")
-    check_keywords(spec.name, request.objective, spec.options)
-    function = partial(request.objective, **spec.options)
-    cost: Objective = (
-        separable_cost(spec.name, function, family, continuous=request.continuous)
-        if request.separable
-        else Cost(spec.name, function, len(family.event_shape), request.continuous)
-    )
-    try_cost(spec.name, cost, family, built.dtype, built.device)
+    """f for one family; one of the user's own is tried first."""
+    f = request.objective
+    if isinstance(f, str):
+        return named_objective(spec, family)
+    if not callable(f):
+        raise ConfigurationError(f"objective: expected a name or a function z → cost, got {f!r}")
+    cost = declared_objective(spec.name, f)
+    if cost is None:
+        cost = function_of(request, f, spec, family)
+    elif spec.options or request.separable or not request.continuous:
+        raise ConfigurationError(f"objective {spec.name}: options, separable, continuous are the object's own to say")
+    check_dimension(spec.name, cost, family)
+    check_own(spec.name, cost, family, tensors_of(request), built.dtype, built.device)
     return cost
+
+
+def function_of(request: Request, f: OwnObjective, spec: ObjectiveSpec, family: Family) -> Objective:
+    """A plain function z → cost with the options that it is called with."""
+    check_keywords(spec.name, f, spec.options)
+    function = partial(f, **spec.options)
+    if request.separable:
+        return separable_cost(spec.name, function, family, continuous=request.continuous)
+    return Cost(spec.name, function, len(family.event_shape), request.continuous)
+
+
+def tensors_of(request: Request) -> list[Tensor]:
+    """The tensors that q was made of: those of an instance, and the values that were given beside it."""
+    q = request.distribution
+    own = dict(given_values(unwrapped(q))) if not isinstance(q, str | type) else {}
+    return [value for value in [*own.values(), *request.parameters.values()] if isinstance(value, Tensor)]
 
 
 def estimator_of(
@@ -214,6 +245,7 @@ def estimator_of(
     if isinstance(entry, str):
         entry = {"target": entry} if "." in entry else conf[entry]
     values = dict(entry) if isinstance(entry, Mapping) else {"target": entry}
+    check_recordable(f"options of {name}", {option: v for option, v in values.items() if option != "target"})
     target = values.pop("target", None)
     if isinstance(target, str):
         return make_estimator(*estimators_from({name: {"target": target, **values}}))

@@ -22,13 +22,18 @@ def unfit(rows: pd.DataFrame) -> pd.Series:
     return ~rows["expected_bias"].isin([NO_BIAS, ""]) | rows["surprise"]
 
 
+def uncounted(rows: pd.DataFrame) -> pd.Series:
+    """Rows of which nobody counts how often one estimate asks for f: no work of theirs can be called the best."""
+    return rows["evaluations"].isna()
+
+
 def relative_work(rows: pd.DataFrame) -> pd.Series:
-    """Variance × time over the least of the unbiased rows; NaN of unfit ones, 0 of one without variance.
+    """Variance × time over the least of the unbiased rows; NaN of unfit and uncounted ones, 0 of one without variance.
 
     Nothing beats an estimate that does not vary: beside one, all others are inf.
     """
     work = rows["work_normalized_variance"].mask(without_spread(rows), 0.0)
-    work = work.where(np.isfinite(work) & ~unfit(rows))
+    work = work.where(np.isfinite(work) & ~unfit(rows) & ~uncounted(rows))
     best = work.min()
     ratios: pd.Series = work / best if best > 0 else work.mask(work > 0, math.inf)
     return ratios

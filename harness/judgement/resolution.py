@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import pandas as pd
 
 from harness.judgement.changes import declares_bias, exactly_known
 from harness.judgement.pairing import Row
@@ -68,6 +71,12 @@ def declaration_changed(old: Row, new: Row) -> list[str]:
     if declares_bias(old) != declares_bias(new):
         found.append(f"declares {new['expected_bias'] or 'nothing'} of its bias, declared {old['expected_bias']}")
     for name in ("evaluations", "pilot_evaluations"):
-        if old[name] != new[name]:
-            found.append(f"{name}: {old[name]} before, {new[name]} now")
+        before, after = counted(old[name]), counted(new[name])
+        if before != after:
+            found.append(f"{name}: {before} before, {after} now")
     return found
+
+
+def counted(value: Any) -> str:
+    """A number of evaluations, or that nobody counts them."""
+    return "not counted" if pd.isna(value) else str(value)

@@ -88,7 +88,7 @@ class Draw:
     own takes them from a stream of its own under that name. ``history``: costs [T, *B] of earlier estimates, where a
     training loop would have them; without it a moving average is warmed up on the block's own stream. ``given``: draws
     to be used instead of new ones. ``rows``: q and θ built beforehand, of which ``theta`` is a part; scores are then
-    computed once, sample by sample, and shared by all estimators.
+    what the estimators' surrogates are made of, computed once, sample by sample, and shared by all.
     """
 
     family: Family
@@ -182,9 +182,12 @@ class Draw:
     @cached_property
     def scores(self) -> dict[str, Tensor]:
         """Score of each draw by leaf, in the shape of z: computed once for all estimators."""
-        if self.rows is None:
-            raise RuntimeError("scores are shared between estimators only in a block whose rows are built beforehand")
-        return self.rows.scores(self.z)
+        return self.built.scores(self.z)
+
+    @property
+    def built(self) -> Rows:
+        """q and θ built beforehand; built now in a block without them, as in a training step."""
+        return self.rows or Rows(self.family, self.z.dtype, str(self.z.device))
 
     @cached_property
     def shared_scores(self) -> SharedScores:
@@ -218,8 +221,7 @@ class Draw:
     @contextmanager
     def warmup(self, rows: int) -> Iterator[Callable[[], Tensor]]:
         """Mean costs [rows, *B] at every call, from the warm-up stream; the generator is left where it was."""
-        built = self.rows or Rows(self.family, self.z.dtype, str(self.z.device))
-        theta, q = built.at(rows)
+        theta, q = self.built.at(rows)
         with torch.no_grad(), torch.random.fork_rng(devices=rng_devices(self.z.device)):
             seed_generator(self.z.device, seed_of("warmup", str(self.seed)))
             yield lambda: self.objective(self.family.sample(theta, self.samples, q)).mean(0)

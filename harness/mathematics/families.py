@@ -149,7 +149,12 @@ def resolve_target(target: str) -> type[Distribution]:
             f"cannot import distribution target {target!r} ({error}); "
             "expected a dotted path such as torch.distributions.Normal"
         ) from None
-    return found  # type: ignore[no-any-return]
+    if not isinstance(found, type):
+        raise ConfigurationError(
+            f"distribution target {target!r} is {type(found).__name__}; expected a class with the interface of "
+            "torch.distributions"
+        )
+    return found
 
 
 def parameter_constraints(target: type[Distribution]) -> dict[str, constraints.Constraint]:
@@ -218,8 +223,32 @@ def validate(spec: DistributionSpec, family: Family) -> None:
     try:
         with torch.random.fork_rng(devices=[]):
             shape = family.build(theta, validate=True).sample((1,)).shape
-    except (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError) as error:
+    except Exception as error:
         raise ConfigurationError(f"{spec.name}: {spec.target} refuses these parameters: {first_line(error)}") from None
     expected = (*family.batch_shape, *family.event_shape)
     if tuple(shape) != (1, 1, *expected):
-        raise ConfigurationError(f"{spec.name}: a draw has shape {list(shape[2:])}, expected {list(expected)}")
+        integers = tuple(shape) == (1, 1, *expected[: len(expected) - len(family.unit_shape)])
+        hint = "; of integers for categories take OneHotCategorical" if integers and family.unit_shape else ""
+        raise ConfigurationError(f"{spec.name}: a draw has shape {list(shape[2:])}, expected {list(expected)}{hint}")
+    check_density(spec, family)
+
+
+def check_density(spec: DistributionSpec, family: Family) -> None:
+    """``log q(z; θ)`` is a number for each draw and depends on every leaf. Raises: ConfigurationError."""
+    theta = family.rows(1, torch.float64)
+    try:
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            log_prob = family.log_prob(theta, family.sample(theta, 1).detach())
+            total, leaves = log_prob.sum(), list(theta.values())
+            reached = total.requires_grad
+            found = torch.autograd.grad(total, leaves, allow_unused=True) if reached else (None,) * len(leaves)
+    except Exception:  # one without a density can still be drawn from; what needs it fails by itself
+        return
+    if missing := [name for name, gradient in zip(theta, found, strict=True) if gradient is None]:
+        raise ConfigurationError(
+            f"{spec.name}: the log density of {spec.target} does not depend on {missing[0]}; it has no score"
+        )
+    if log_prob.shape != (1, 1, *family.batch_shape):
+        raise ConfigurationError(
+            f"{spec.name}: log densities have shape {list(log_prob.shape)}, expected {[1, 1, *family.batch_shape]}"
+        )

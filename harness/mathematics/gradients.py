@@ -8,12 +8,8 @@ from torch import Tensor
 from harness.mathematics.draws import Draw, slopes_of
 from harness.mathematics.estimators import Estimator
 from harness.mathematics.objectives import Upstream, known_gradient_of
+from harness.mathematics.shapes import shape_of
 from harness.vocabulary.errors import ConfigurationError
-
-
-def shape_of(value: object) -> str:
-    """The shape of a tensor, or what it is instead."""
-    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def block_gradients(draw: Draw, estimator: Estimator, *, last: bool = False) -> dict[str, Tensor]:

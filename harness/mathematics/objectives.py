@@ -7,7 +7,6 @@ what the exact truth integrates. ``k`` is a scalar, one value per coordinate, or
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -17,11 +16,13 @@ from torch import Tensor
 
 from harness.mathematics.families import Family
 from harness.mathematics.logistic_regression import LogisticRegression
+from harness.mathematics.options import check_options
 from harness.mathematics.vae import Reconstruction
 from harness.vocabulary.cells import ObjectiveSpec
-from harness.vocabulary.errors import ConfigurationError, choose
+from harness.vocabulary.errors import ConfigurationError, HarnessError, choose, kind_and_line
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What estimators and truth ask of f. ``dimension``: the D that it insists on, or None."""
 
@@ -65,7 +66,7 @@ def known_gradient_of(objective: Objective) -> Mapping[str, Tensor]:
 
 @runtime_checkable
 class Variational(Protocol):
-    """An objective that may hold ``log q(z; θ)`` itself: calling it takes θ as frozen."""
+    """An objective that may hold exactly ``+ log q(z; θ)`` itself, and no other θ: calling it takes θ as frozen."""
 
     @property
     def holds_log_density(self) -> bool: ...
@@ -74,6 +75,15 @@ class Variational(Protocol):
 def holds_log_density(objective: Objective) -> bool:
     """Whether the cost depends on θ not through z alone, but also through ``+ log q(z; θ)``."""
     return isinstance(objective, Variational) and objective.holds_log_density
+
+
+@runtime_checkable
+class Rebuildable(Protocol):
+    """An objective that says what it is at another θ: how a declared ``holds_log_density`` is checked."""
+
+    def at(self, family: Family) -> Objective:
+        """The same cost, of the same data and weights, where q has the parameters of ``family``."""
+        ...
 
 
 @runtime_checkable
@@ -192,7 +202,8 @@ def make_separable(term: Term, continuous: bool, family: Family, *, k: Any) -> S
 def make_objective(spec: ObjectiveSpec, family: Family) -> Objective:
     """The objective that a config names: shipped, or a dotted path to a callable ``(family, **options) → Objective``.
 
-    Raises: ConfigurationError for an unknown name or option, or for a D that the objective does not have.
+    Raises: ConfigurationError for an unknown name or option, a factory that fails, or a D that the objective does not
+    have.
     """
     if spec.target in TERMS:
         term, continuous = TERMS[spec.target]
@@ -200,13 +211,23 @@ def make_objective(spec: ObjectiveSpec, family: Family) -> Objective:
         return make_separable(term, continuous, family, **spec.options)
     factory = resolve_factory(spec.target)
     check_options(spec.name, factory, spec.options, ("family",))
-    objective: Objective = factory(family, **spec.options)
-    if objective.dimension is not None and objective.dimension != family.dimension:
-        raise ConfigurationError(
-            f"objective {spec.name} has {objective.dimension} coordinates, got dimension={family.dimension}; "
-            f"set dimension={objective.dimension}"
-        )
+    try:
+        objective: Objective = factory(family, **spec.options)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"objective {spec.name}: {spec.target} fails: {kind_and_line(error)}") from None
+    check_dimension(spec.name, objective, family)
     return objective
+
+
+def check_dimension(name: str, objective: Objective, family: Family) -> None:
+    """The D that f insists on. Raises: ConfigurationError for another."""
+    wanted = getattr(objective, "dimension", None)
+    if wanted is not None and wanted != family.dimension:
+        raise ConfigurationError(
+            f"objective {name} has {wanted} coordinates, got dimension={family.dimension}; set dimension={wanted}"
+        )
 
 
 def resolve_factory(target: str) -> Callable[..., Objective]:
@@ -215,18 +236,11 @@ def resolve_factory(target: str) -> Callable[..., Objective]:
         return MODELS[target]
     module, _, name = target.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+        found: object = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError):
         raise ConfigurationError(choose("objective", target, [*TERMS, *MODELS])) from None
-
-
-def check_options(name: str, function: Callable[..., Any], options: Any, given: tuple[str, ...]) -> None:
-    """Bind options to a signature; an unknown or missing one is named together with the valid ones."""
-    valid = [p for p in inspect.signature(function).parameters if p not in given]
-    for option in options:
-        if option not in valid:
-            raise ConfigurationError(choose(f"option of {name}", option, valid))
-    try:
-        inspect.signature(function).bind(*[None] * len(given), **options)
-    except TypeError as error:
-        raise ConfigurationError(f"{name}: {error}; options are {', '.join(valid)}") from None
+    if not callable(found):
+        raise ConfigurationError(
+            f"objective {target!r} is {type(found).__name__}; expected a callable (family, **options) → objective"
+        )
+    return found

@@ -1,32 +1,44 @@
-"""Objects of the user's own in place of names: an instance of a distribution, a cost function, an estimator.
+"""Costs of the user's own in place of names: a function z → cost, or an object that declares what is true of it.
 
 Each is tried on a few draws before anything is measured, so that a wrong shape is one line and not a table of failures.
-Shapes as everywhere: a draw of z is [N, R, *B, D(, K)], a cost [N, R, *B], a surrogate [R].
+Shapes as everywhere: a draw of z is [N, R, *B, D(, K)], a cost [N, R, *B].
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, constraints
 
-from harness.mathematics.draws import Draw
-from harness.mathematics.estimators import Estimator, Method, Setting
-from harness.mathematics.families import Family, parameter_constraints
-from harness.mathematics.gradients import block_gradients, shape_of
-from harness.mathematics.objectives import Objective, Separable, check_options
-from harness.mathematics.rows import Rows
-from harness.vocabulary.errors import ConfigurationError, first_line
+from harness.mathematics.families import Family
+from harness.mathematics.independence import OTHER_SHAPE, ROWS, SAMPLES, close, why_mixed
+from harness.mathematics.log_density import Rebuild, why_of_theta, why_undeclared
+from harness.mathematics.objectives import (
+    MODELS,
+    TERMS,
+    Objective,
+    PerDataPoint,
+    Rebuildable,
+    Regularized,
+    Separable,
+    Upstream,
+    Variational,
+    holds_log_density,
+    make_objective,
+)
+from harness.mathematics.shapes import shape_of
+from harness.vocabulary.cells import ObjectiveSpec
+from harness.vocabulary.errors import ConfigurationError, kind_and_line
 
-#: Samples and rows that objects are tried on.
-SAMPLES, ROWS = 4, 3
-#: What a class must have to be measured; ``rsample`` besides, if it is reparameterizable.
-INTERFACE = ("arg_constraints", "support", "has_rsample", "log_prob", "sample")
+#: What an object may declare besides ``continuous`` and ``dimension``, which it then declares too.
+DECLARATIONS = {
+    Variational: "holds_log_density",
+    PerDataPoint: "of_data_point",
+    Regularized: "known_gradient",
+    Upstream: "upstream",
+}
 
 
 @dataclass(frozen=True)
@@ -45,14 +57,22 @@ class Cost:
 
     def __call__(self, z: Tensor) -> Tensor:
         """[N, R, *B, D(, K)] → [N, R, *B], in z's dtype. Raises: ConfigurationError for another shape."""
-        cost, expected = self.function(z), z.shape[: z.ndim - self.event_dims]
-        if not isinstance(cost, Tensor) or cost.shape != expected:
-            dims = "the last dimension" if self.event_dims == 1 else "the last two dimensions"
-            raise ConfigurationError(
-                f"objective {self.name}: expected costs of shape {list(expected)} for z of shape {list(z.shape)}, "
-                f"got {shape_of(cost)}; take the sum over {dims} of z, and over no other"
-            )
+        cost = self.function(z)
+        check_shape(self.name, cost, z, self.event_dims)
         return cost.to(z.dtype)
+
+
+def check_shape(name: str, cost: object, z: Tensor, event_dims: int) -> None:
+    """One real number for each draw. Raises: ConfigurationError."""
+    expected = z.shape[: z.ndim - event_dims]
+    if not isinstance(cost, Tensor) or cost.shape != expected:
+        dims = "the last dimension" if event_dims == 1 else "the last two dimensions"
+        raise ConfigurationError(
+            f"objective {name}: expected costs of shape {list(expected)} for z of shape {list(z.shape)}, "
+            f"got {shape_of(cost)}; take the sum over {dims} of z, and over no other"
+        )
+    if cost.is_complex():
+        raise ConfigurationError(f"objective {name}: expected real costs, got {cost.dtype}")
 
 
 def separable_cost(name: str, function: Callable[[Tensor], Tensor], family: Family, *, continuous: bool) -> Separable:
@@ -70,126 +90,105 @@ def separable_cost(name: str, function: Callable[[Tensor], Tensor], family: Fami
     return Separable(term, torch.zeros(family.event_shape, dtype=torch.float64), continuous)
 
 
+def declared_objective(name: str, found: object) -> Objective | None:
+    """An object that is an objective by its own declarations; None for a plain function.
+
+    Raises: ConfigurationError for one that declares something without saying whether it is continuous, and of which D.
+    """
+    if isinstance(found, type):
+        raise ConfigurationError(f"objective {name}: expected an object, got a class; make one, or name its path")
+    if isinstance(found, Objective):
+        return found
+    for declaration, attribute in DECLARATIONS.items():
+        if isinstance(found, declaration):
+            raise ConfigurationError(
+                f"objective {name} declares {attribute}, and not whether it is continuous or of which dimension; add "
+                "both: continuous = True or False, dimension = None or its D"
+            )
+    return None
+
+
+def named_objective(spec: ObjectiveSpec, family: Family) -> Objective:
+    """The objective that a config names; one by a dotted path is tried, and its declarations are checked.
+
+    Raises: ConfigurationError.
+    """
+    objective = make_objective(spec, family)
+    if spec.target in TERMS or spec.target in MODELS:
+        return objective
+    if declared_objective(spec.name, objective) is None:
+        raise ConfigurationError(
+            f"objective {spec.name}: expected {spec.target} to return an objective, with continuous and dimension, "
+            f"got {type(objective).__name__}"
+        )
+    check_objective(spec.name, objective, family, lambda moved: make_objective(spec, moved))
+    return objective
+
+
+def check_objective(name: str, objective: Objective, family: Family, rebuild: Rebuild | None) -> None:
+    """What holds of every cost: one number for each draw, of that draw alone, and of θ only as it declares.
+
+    ``rebuild``: the same cost at another θ. Raises: ConfigurationError.
+    """
+    try_cost(name, objective, family, torch.float64, "cpu")
+    declared = holds_log_density(objective)
+    try:
+        reason = why_undeclared(objective, family, rebuild, declared=declared)
+    except Exception as error:
+        reason = kind_and_line(error)
+    if reason:
+        raise ConfigurationError(f"objective {name}: {reason}")
+    if isinstance(objective, PerDataPoint) and family.batch_shape:
+        check_data_points(name, objective, family)
+
+
+def check_data_points(name: str, objective: Objective, family: Family) -> None:
+    """``of_data_point(b)`` is the cost of data point b, of its own z. Raises: ConfigurationError."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        z = family.sample(family.rows(ROWS, torch.float64, grad=False), SAMPLES)
+        together, dims = objective(z), len(family.event_shape)
+        for index in range(family.batch_shape[0]):
+            try:
+                alone = objective.of_data_point(index)(z.select(-1 - dims, index))  # type: ignore[attr-defined]
+                same = close(alone, together[..., index], OTHER_SHAPE)
+            except Exception as error:
+                raise ConfigurationError(f"objective {name}: of_data_point fails: {kind_and_line(error)}") from None
+            if not same:
+                raise ConfigurationError(
+                    f"objective {name}: of_data_point({index}) has another cost than data point {index} has in f"
+                )
+
+
+def check_own(
+    name: str, objective: Objective, family: Family, given: Sequence[Tensor], dtype: torch.dtype, device: str
+) -> None:
+    """An object or a function that was handed over; it is called in ``dtype`` on ``device`` besides.
+
+    ``given``: the tensors that q was made of. Raises: ConfigurationError.
+    """
+    check_objective(name, objective, family, objective.at if isinstance(objective, Rebuildable) else None)
+    if (dtype, device) != (torch.float64, "cpu"):
+        try_cost(name, objective, family, dtype, device)
+    if not holds_log_density(objective) and (reason := why_of_theta(objective, family, given)):
+        raise ConfigurationError(f"objective {name}: {reason}")
+
+
 def try_cost(name: str, cost: Objective, family: Family, dtype: torch.dtype, device: str) -> None:
     """Where it will be called: on draws in the dtype and on the device, and for exact values in float64 on the CPU.
 
-    Raises: ConfigurationError where it fails, or where a draw's cost depends on the other draws beside it.
+    Raises: ConfigurationError where it fails, or where a draw's cost is not that draw's alone.
     """
-    for wanted, place in dict.fromkeys([(dtype, device), (torch.float64, "cpu")]):
-        z = family.sample(family.rows(ROWS, wanted, place, grad=False), SAMPLES)
-        try:
-            together, alone = cost(z), cost(z[:, :1])
-        except ConfigurationError:
-            raise
-        except Exception as error:
-            raise ConfigurationError(
-                f"objective {name} fails on {wanted} draws on {place}: {kind_and_line(error)}; it is called there "
-                "too, so move what it uses to z: w.to(z)"
-            ) from None
-        if not torch.allclose(
-            together[:, :1], alone, rtol=1e-3, atol=1e-5 * float(together.abs().max()), equal_nan=True
-        ):
-            raise ConfigurationError(
-                f"objective {name}: a draw has another cost when it is alone; expected a function of each z alone"
-            )
-
-
-def own_estimator(
-    name: str,
-    method: Method | Callable[..., Tensor],
-    options: Mapping[str, Any],
-    situation: tuple[Family, Objective, Rows],
-) -> Estimator:
-    """A function ``draw → surrogate [R]``, or a ``Method`` with its declarations, as an estimator.
-
-    Of a function it is found out: whether its surrogate reaches θ through ``draw.path``, and whether the same draw
-    gives it two gradients, so that it has noise of its own. It declares no bias. A ``Method`` that takes a baseline, or
-    does not apply here, is not tried. Raises: ConfigurationError where it fails, or does not depend on θ.
-    """
-    declared = method if isinstance(method, Method) else None
-    function = method.surrogate if isinstance(method, Method) else method
-    check_keywords(name, function, options)
-    family, objective, rows = situation
-    trial = Estimator(name, f"own.{name}", declared or Method(function), options)
-    if trial.method.baseline is not None or trial.refusal(Setting(family, objective, SAMPLES)) is not None:
-        return trial
-    draw = Draw(family, objective, SAMPLES, rows.at(ROWS)[0], 0, True, rows=rows)
+    with torch.random.fork_rng(devices=[]):
+        z = family.sample(family.rows(ROWS, dtype, device, grad=False), SAMPLES)
     try:
-        first, second = block_gradients(draw, trial), block_gradients(draw, trial)
-        surrogate = trial.surrogate(draw)
+        check_shape(name, cost(z), z, len(family.event_shape))
+        reason = why_mixed(cost, family, dtype, device)
     except ConfigurationError:
         raise
     except Exception as error:
-        shape = list(draw.z.shape)
         raise ConfigurationError(
-            f"estimator {name} fails on a draw of z of shape {shape}: {kind_and_line(error)}"
+            f"objective {name} fails on {dtype} draws on {device}: {kind_and_line(error)}; it is called there "
+            "too, so move what it uses to z: w.to(z)"
         ) from None
-    if not surrogate.requires_grad and objective.continuous:
-        raise ConfigurationError(
-            f"estimator {name}: its surrogate does not depend on θ; use draw.log_prob, draw.pathwise_cost or draw.theta"
-        )
-    noisy = any(not torch.equal(first[leaf], second[leaf]) for leaf in first)
-    found = Method(function, needs_path=reaches(surrogate, draw.path), own_noise=noisy)
-    return replace(trial, method=declared or found)
-
-
-def check_keywords(name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Options of a function of one's own, beside what it is called on. Raises: ConfigurationError for others."""
-    try:
-        first = tuple(inspect.signature(function).parameters)[:1]
-    except ValueError:  # a built-in function of torch's has no signature
-        return
-    check_options(name, function, options, first)
-
-
-def reaches(surrogate: Tensor, z: Tensor) -> bool:
-    """Whether the surrogate's graph goes through z."""
-    if not (surrogate.requires_grad and z.requires_grad):
-        return False
-    return torch.autograd.grad(surrogate.sum(), z, allow_unused=True)[0] is not None
-
-
-def check_class(target: type) -> type[Distribution]:
-    """A class with the interface of ``torch.distributions``. Raises: ConfigurationError."""
-    missing = [name for name in INTERFACE if getattr(target, name, None) is None]
-    if missing:
-        raise ConfigurationError(
-            f"{target.__name__} lacks {', '.join(missing)}; expected a class with the interface of torch.distributions"
-        )
-    return target
-
-
-def parameters_of_instance(q: Distribution) -> dict[str, Tensor]:
-    """The values that rebuild q, by the names of its class's parameters; of probs and logits the one that was given.
-
-    Raises: ConfigurationError for one without parameters of its own, or with matrices for parameters.
-    """
-    target = type(q)
-    known = parameter_constraints(check_class(target))
-    names = [name for name in inspect.signature(target).parameters if name in known]
-    if {"probs", "logits"} <= set(names):
-        names.remove("logits" if getattr(q, "_param", None) is q.probs else "probs")  # type: ignore[attr-defined]
-    matrices = [name for name in names if known[name].event_dim > 1]
-    if not names or matrices:
-        reason = f"{matrices[0]} is a matrix" if matrices else "it has no parameters of its own"
-        raise ConfigurationError(
-            f"cannot tell the parameters of this {target.__name__}: {reason}; give the class, parameters and constants"
-        )
-    return {name: torch.as_tensor(getattr(q, name)).detach() for name in names}
-
-
-def unwrapped(q: Distribution) -> Distribution:
-    """Without ``Independent``, which declares what holds here anyway: a log density sums over coordinates."""
-    return unwrapped(q.base_dist) if isinstance(q, Independent) else q
-
-
-def is_discrete(target: type[Distribution], parameter: str) -> bool:
-    """Whether a parameter takes integers alone, and cannot be differentiated: a total count."""
-    constraint = parameter_constraints(target)[parameter]
-    return not constraints.is_dependent(constraint) and bool(constraint.is_discrete)  # type: ignore[no-untyped-call]
-
-
-def kind_and_line(error: Exception) -> str:
-    """``TypeError: …`` on one line."""
-    kind, text = type(error).__name__, first_line(error)
-    return kind if text == kind else f"{kind}: {text}"
+    if reason:
+        raise ConfigurationError(f"objective {name}: {reason}; expected a function of each z alone")

@@ -28,6 +28,11 @@ def shaped(name: str, value: Any, dimension: int, categories: int | None) -> Ten
     return tensor.expand(shape).clone()
 
 
+def shape_of(value: object) -> str:
+    """The shape of a tensor, or what it is instead."""
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
 def category_count(spec: DistributionSpec, vectors: list[str]) -> int | None:
     """K: ``categories`` where given, else the length of the vector parameter's list; None for scalar families."""
     if not vectors:

@@ -92,6 +92,10 @@ class Reconstruction:
         own = replace(self.q, leaves=tuple(replace(x, value=x.value[index]) for x in self.q.leaves), batch_shape=())
         return replace(self, images=self.images[index], q=own, upstream=None)
 
+    def at(self, family: Family) -> Reconstruction:
+        """The same cost where q has other parameters: they are in it with log q, if that is."""
+        return replace(self, q=family)
+
     def pull_back(self, gradients: Mapping[str, Tensor]) -> Tensor:
         """Cotangents of the leaves, each [R, B, D(, K)] → gradients with respect to the encoder's weights, [R, P].
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,20 +16,48 @@ PACKAGES = ("torch", "numpy", "scipy", "pandas", "hydra-core", "scikit-learn")
 
 @contextmanager
 def isolated(device: str, threads: int = 1) -> Iterator[None]:
-    """Run on ``threads`` threads with float32 as default dtype; restore dtype, threads and generators afterwards.
+    """Run on ``threads`` threads in torch's plain state; restore threads, state and generators afterwards.
 
     One thread, because sums differ in the last bit between thread counts; a second core is a second process.
     """
-    dtype, before = torch.get_default_dtype(), torch.get_num_threads()
+    before = torch.get_num_threads()
     devices = [torch.device("cuda", torch.cuda.current_device())] if device == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.set_default_dtype(torch.float32)
+    with torch.random.fork_rng(devices=devices), plain_torch():
         torch.set_num_threads(threads)
         try:
             yield
         finally:
-            torch.set_default_dtype(dtype)
             torch.set_num_threads(before)
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Torch as it is when it has just been imported, whatever the caller has set: it is set again afterwards.
+
+    Gradients are recorded, float32 is the default dtype and the CPU the default device; no inference mode, no autocast,
+    no deterministic algorithms, no detection of anomalies.
+    """
+    dtype, deterministic = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.is_anomaly_enabled():
+            stack.enter_context(torch.autograd.set_detect_anomaly(False))
+        if torch.get_default_device().type != "cpu":  # the context costs every call of torch some time
+            stack.enter_context(torch.device("cpu"))
+        torch.set_default_dtype(torch.float32)
+        if deterministic:  # asked only then: the first call imports torch's compiler
+            torch.use_deterministic_algorithms(False)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            if deterministic:
+                torch.use_deterministic_algorithms(True, warn_only=warn_only)
 
 
 def resolve_device(name: str) -> str:

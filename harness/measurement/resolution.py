@@ -7,6 +7,7 @@ has a hundredth of its draws clamped at the smallest float32. Such a row is said
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,7 +16,10 @@ from harness.mathematics.draws import Draw
 from harness.mathematics.estimators import Estimator
 from harness.mathematics.families import Family
 from harness.mathematics.gradients import block_gradients
+from harness.measurement.results import without_bias
 from harness.measurement.sampling import Situation
+from harness.vocabulary.errors import kind_and_line
+from harness.vocabulary.records import Record
 
 #: Rounding error tolerated in a gradient estimate, root mean square, relative to the estimates' standard deviation.
 ROUNDING = 3e-3
@@ -24,27 +28,47 @@ CLAMPED = 1e-4
 ROWS = 512
 
 
-def unresolved(situation: Situation, estimators: Mapping[str, Estimator]) -> dict[str, str]:
-    """Estimator → why the dtype cannot resolve it here, for those that it cannot; looks at one block of its own."""
+@dataclass(frozen=True)
+class Doubt:
+    """Why the dtype cannot resolve an estimator's problem (``found``), or why nobody can tell."""
+
+    reason: str
+    found: bool
+
+
+def unresolved(situation: Situation, estimators: Mapping[str, Estimator]) -> dict[str, Doubt]:
+    """Estimator → a doubt, for those that give one; looks at one block of its own, at each estimator by itself."""
     rows = min(ROWS, situation.rows)
     try:
         draw = situation.draw("resolution", 0, rows, differentiable=False)
         clamped = clamped_share(situation.family, draw.z)
-        if clamped > CLAMPED:
-            reason = f"{name_of(situation.dtype)} cannot resolve the draws: {clamped:.2%} sit on its extreme values"
-            return dict.fromkeys(estimators, reason + advice(situation))
-        if situation.dtype == torch.float64:
-            return {}
-        replayable = {name: e for name, e in estimators.items() if not (e.method.needs_path or e.method.own_noise)}
-        found = {name: rounding_error(situation, draw, estimator) for name, estimator in replayable.items()}
-    except Exception:  # a cell that cannot be computed is reported as failed by the measurement itself
+    except Exception as error:
+        return dict.fromkeys(estimators, unknown(situation, error))
+    if clamped > CLAMPED:
+        reason = f"{name_of(situation.dtype)} cannot resolve the draws: {clamped:.2%} sit on its extreme values"
+        return dict.fromkeys(estimators, Doubt(reason + advice(situation), True))
+    if situation.dtype == torch.float64:
         return {}
-    doubt = f"{name_of(situation.dtype)} cannot resolve the cost: rounding is"
-    return {
-        name: f"{doubt} {min(error, 1):.1%} of the estimates' spread{advice(situation)}"
-        for name, error in found.items()
-        if error > ROUNDING
-    }
+    replayable = {name: e for name, e in estimators.items() if not (e.method.needs_path or e.method.own_noise)}
+    found = {name: doubt_of(situation, draw, estimator) for name, estimator in replayable.items()}
+    return {name: doubt for name, doubt in found.items() if doubt is not None}
+
+
+def doubt_of(situation: Situation, draw: Draw, estimator: Estimator) -> Doubt | None:
+    """What one estimator's gradients lose in the dtype, if it is more than ``ROUNDING``."""
+    try:
+        error = rounding_error(situation, draw, estimator)
+    except Exception as raised:
+        return unknown(situation, raised)
+    if error <= ROUNDING:
+        return None
+    lost = f"rounding is {min(error, 1):.1%} of the estimates' spread"
+    return Doubt(f"{name_of(situation.dtype)} cannot resolve the cost: {lost}{advice(situation)}", True)
+
+
+def unknown(situation: Situation, error: Exception) -> Doubt:
+    """What could not be asked."""
+    return Doubt(f"whether {name_of(situation.dtype)} resolves it is not known: {kind_and_line(error)}", False)
 
 
 def clamped_share(family: Family, z: Tensor) -> float:
@@ -82,3 +106,14 @@ def name_of(dtype: torch.dtype) -> str:
 def advice(situation: Situation) -> str:
     """What to do about it."""
     return "; use dtype=float64" if situation.dtype != torch.float64 else ""
+
+
+def doubted(record: Record, doubt: Doubt | None) -> Record:
+    """A row that the dtype cannot resolve says so, and nothing of bias; where that is not known, numbers stay."""
+    if doubt is None:
+        return record
+    if not doubt.found:
+        return replace(record, reason=record.reason or doubt.reason)
+    if record.status in ("ok", "imprecise") and (record.variance or record.status != "ok"):
+        return replace(without_bias(record), status="imprecise", reason=doubt.reason)
+    return record

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.mathematics.estimators import Estimator, Setting
+from harness.mathematics.estimators import Estimator
+from harness.mathematics.estimators.questions import Setting
 from harness.mathematics.estimators.reparameterized import kernel_error
 from harness.mathematics.truth import Exact
 from harness.measurement.knowledge import Known
@@ -85,7 +86,7 @@ def record_of(
         premise_note=facts.note,
         exact_method=facts.method,
         baseline=recorded_baseline(estimator, situation, leaf),
-        evaluations=situation.samples,
+        evaluations=estimator.evaluations(situation.samples),
         pilot_evaluations=estimator.pilot_evaluations(situation.samples, situation.baselines),
     )
     if not blocks.finite:

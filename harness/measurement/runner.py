@@ -7,35 +7,37 @@ nothing when the job is interrupted.
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 
 from harness.mathematics.draws import Baselines
-from harness.mathematics.estimators import Estimator, Setting, make_estimator
+from harness.mathematics.estimators import Estimator, make_estimator
+from harness.mathematics.estimators.questions import Setting
 from harness.mathematics.families import Family, make_family
-from harness.mathematics.objectives import Objective, make_objective, parameters_of
+from harness.mathematics.objectives import Objective, parameters_of
+from harness.mathematics.own import named_objective
 from harness.mathematics.pilot import pilot_baselines
 from harness.mathematics.rows import Rows
-from harness.measurement.geometry import Geometry, geometry_of
-from harness.measurement.isolation import is_available, isolated, resolve_device
+from harness.measurement.dependence import dependence
+from harness.measurement.geometry import Geometry, geometry_of, with_geometry
+from harness.measurement.isolation import is_available, isolated, plain_torch, resolve_device
 from harness.measurement.knowledge import Archive, Knowledge
-from harness.measurement.resolution import unresolved
+from harness.measurement.resolution import Doubt, doubted, unresolved
 from harness.measurement.results import (
     blank_record,
     record_of,
     variances,
     with_timing,
-    without_bias,
     without_rounding,
 )
 from harness.measurement.sampling import Plan, Sampler, Situation, plan_blocks
 from harness.measurement.timing import time_estimate
 from harness.statistics.blocks import Blocks
 from harness.vocabulary.cells import MINIMUM_BLOCKS, Cell, Job, Policy
+from harness.vocabulary.errors import failure_text
 from harness.vocabulary.records import Record
 from harness.vocabulary.results import CellResult
 from harness.vocabulary.seeds import problem_key, question_key
@@ -58,7 +60,7 @@ class Made:
 def make(job: Job) -> Made:
     """Build everything that a job names. Raises: ConfigurationError."""
     family = make_family(job.problem.distribution, job.problem.dimension)
-    objective = make_objective(job.problem.objective, family)
+    objective = named_objective(job.problem.objective, family)
     return Made(family, objective, {spec.name: make_estimator(spec) for spec in job.estimators})
 
 
@@ -87,7 +89,8 @@ class Prepared:
 
 def check_job(job: Job) -> None:
     """Build everything that a job names once, without measuring. Raises: ConfigurationError."""
-    make(job)
+    with plain_torch():
+        make(job)
 
 
 def measure(
@@ -101,20 +104,26 @@ def measure(
     Raises: ConfigurationError for a job that cannot be built. A failing cell is a result, not an exception.
     """
     device = resolve_device(job.problem.device)
-    made = made or make(job)
+    if made is None:
+        with plain_torch():
+            made = make(job)
     if not is_available(device):
         for address, cell in cells:
             yield unavailable(address, cell, device, made.parameters)
         return
     with isolated(device):
         problem = prepare(job, device, archive, made)
-        baselines: Baselines | None = None
+        baselines, lost = None, ""
         for samples in sorted({cell.samples for _, cell in cells}):
             group = {address: cell for address, cell in cells if cell.samples == samples}
             estimators = {address: made.estimators[cell.estimator.name] for address, cell in group.items()}
             runnable, refused = split(problem, group, estimators)
             yield from refused
-            baselines = baselines or pilot_for(problem, [made.estimators[cell.estimator.name] for _, cell in cells])
+            if baselines is None and not lost:
+                baselines, lost = pilot_for(problem, [made.estimators[cell.estimator.name] for _, cell in cells])
+            for address in [a for a in runnable if lost and estimators[a].method.baseline is not None]:
+                runnable.remove(address)
+                yield failed(address, group[address], problem, lost)
             built = Rows(problem.family, problem.dtype, device)
             situation = Situation(
                 problem.family, problem.objective, samples, problem.dtype, device, problem.key, baselines, built
@@ -142,7 +151,11 @@ def split(
     """Addresses that can be run, and rows with a reason for those that cannot."""
     runnable, refused = [], []
     for address, cell in group.items():
-        reason = estimators[address].refusal(Setting(problem.family, problem.objective, cell.samples))
+        try:
+            reason = estimators[address].refusal(Setting(problem.family, problem.objective, cell.samples))
+        except Exception as error:
+            refused.append(failed(address, cell, problem, failure_text(error)))
+            continue
         if reason is None:
             runnable.append(address)
         else:
@@ -152,14 +165,17 @@ def split(
     return runnable, refused
 
 
-def pilot_for(problem: Prepared, estimators: Sequence[Estimator]) -> Baselines | None:
-    """The problem's baselines, if any estimator asks for one."""
+def pilot_for(problem: Prepared, estimators: Sequence[Estimator]) -> tuple[Baselines | None, str]:
+    """The problem's baselines, if any estimator asks for one; and why there are none, where the pilot failed."""
     wanted = {e.method.baseline for e in estimators} - {None}
     if not wanted:
-        return None
-    return pilot_baselines(
-        problem.family, problem.objective, problem.key, problem.dtype, problem.device, optimal="optimal" in wanted
-    )
+        return None, ""
+    try:
+        return pilot_baselines(
+            problem.family, problem.objective, problem.key, problem.dtype, problem.device, optimal="optimal" in wanted
+        ), ""
+    except Exception as error:
+        return None, failure_text(error)
 
 
 def measure_group(
@@ -171,7 +187,10 @@ def measure_group(
         names = problem.parameters
         rows = [blank_record(group[address], problem.device, name, "imprecise", reason) for name in names]
         yield CellResult(address, tuple(rows))
-    estimators = {a: e for a, e in estimators.items() if a not in beyond}
+    dependent = {a: why for a, e in estimators.items() if a not in beyond and (why := dependence(situation, e))}
+    for address, why in dependent.items():
+        yield failed(address, group[address], problem, why)
+    estimators = {a: e for a, e in estimators.items() if a not in beyond and a not in dependent}
     if not estimators:
         return
     deadline = time.perf_counter() + policy.budget_seconds * len(estimators)
@@ -187,11 +206,11 @@ def measure_group(
             continue
         blocks = {leaf: a.result() for leaf, a in sampler.accumulators[address].items()}
         cut = sampler.count(address) < plan.blocks[address] or plan.out_of_time
-        doubt = doubts.get(address, "")
+        doubt = doubts.get(address)
         try:
             result = finished(address, cell, estimator, problem, situation, blocks, cut=cut, plan=plan, doubt=doubt)
-        except Exception:
-            result = failed(address, cell, problem, traceback.format_exc())
+        except Exception as error:
+            result = failed(address, cell, problem, failure_text(error))
         yield result
 
 
@@ -222,7 +241,7 @@ def finished(
     *,
     cut: bool,
     plan: Plan,
-    doubt: str,
+    doubt: Doubt | None,
 ) -> CellResult:
     """Rows of a cell that was measured, timing included."""
     timing = time_estimate(situation, estimator, cell.policy)
@@ -235,7 +254,6 @@ def finished(
         if cut and record.status in ("ok", "imprecise"):
             seconds = cell.policy.budget_seconds
             record = replace(record, status="imprecise", reason=f"clock: budget_seconds={seconds:g} was over")
-        if doubt and record.status in ("ok", "imprecise") and (record.variance or record.status != "ok"):
-            record = replace(without_bias(record), status="imprecise", reason=doubt)
-        records.append(replace(record, **asdict(problem.geometry.get(leaf, Geometry()))))
+        record = doubted(record, doubt)
+        records.append(with_geometry(record, problem.geometry.get(leaf, Geometry())))
     return CellResult(address, tuple(records), plan.rows, variances(blocks), final=not cut)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ from harness.mathematics.rows import Rows
 from harness.statistics.blocks import Accumulator
 from harness.statistics.intervals import blocks_needed, relative_spread
 from harness.vocabulary.cells import MINIMUM_BLOCKS, MINIMUM_REPLICATES, Policy
+from harness.vocabulary.errors import MeasurementError, failure_text
 from harness.vocabulary.seeds import Purpose, seed_of
 
 #: Coordinates drawn in one block, by dtype; and blocks drawn in one go, if they are no larger: a chunk of 2¹⁷ floats
@@ -107,8 +107,9 @@ class Situation:
 class Sampler:
     """Fills accumulators with blocks, chunk by chunk, for the estimators of one situation; all see the same draws.
 
-    ``failures``: estimator → traceback; a failing estimator drops out and costs nobody else anything. ``past``: mean
-    costs [T, *B] of the estimates before the next chunk, which moving averages need.
+    ``failures``: estimator → why; a failing estimator drops out and costs nobody else anything. ``past``: mean costs
+    [T, *B] of the estimates before the next chunk, which moving averages need. ``first_rows``: estimator → gradients
+    and draws that its first chunk began with.
     """
 
     situation: Situation
@@ -118,6 +119,7 @@ class Sampler:
     failures: dict[str, str] = field(default_factory=dict)
     out_of_time: bool = False
     past: Tensor | None = None
+    first_rows: dict[str, tuple[dict[str, Tensor], Tensor]] = field(default_factory=dict)
 
     @property
     def chunk(self) -> int:
@@ -144,16 +146,34 @@ class Sampler:
         try:
             draw = self.situation.draw(self.purpose, chunk, self.chunk * self.rows, differentiable=needs_path)
             self.remember(draw, max(e.method.warmup(e.options) for e in active.values()))
-        except Exception:
-            self.failures.update(dict.fromkeys(active, traceback.format_exc()))
+        except Exception as error:
+            self.failures.update(dict.fromkeys(active, failure_text(error)))
             return
         for place, (name, estimator) in enumerate(active.items(), start=1):
             try:
-                for leaf, gradient in block_gradients(draw, estimator, last=place == len(active)).items():
+                gradients = block_gradients(draw, estimator, last=place == len(active))
+                self.check_fresh(name, gradients, draw.z)
+                for leaf, gradient in gradients.items():
                     leaves = self.accumulators.setdefault(name, {})
                     leaves.setdefault(leaf, Accumulator(self.rows)).add(gradient)
-            except Exception:
-                self.failures[name] = traceback.format_exc()
+            except Exception as error:
+                self.failures[name] = failure_text(error)
+
+    def check_fresh(self, name: str, gradients: Mapping[str, Tensor], z: Tensor) -> None:
+        """Other draws, other gradients: the first rows of a chunk are not those of the first chunk over again.
+
+        Raises: MeasurementError where they are though z is not, and rows of one chunk are not all alike.
+        """
+        start = {leaf: gradient[:MINIMUM_ROWS].clone() for leaf, gradient in gradients.items()}
+        first, drawn = self.first_rows.setdefault(name, (start, z[:, :MINIMUM_ROWS].clone()))
+        if first is start or not all(torch.equal(first[leaf], values) for leaf, values in start.items()):
+            return
+        distinct = max(len(torch.unique(values, dim=0)) for values in start.values())
+        if distinct > MINIMUM_ROWS // 2 and not torch.equal(drawn, z[:, :MINIMUM_ROWS]):
+            raise MeasurementError(
+                "two blocks of different draws have the same gradients: does the estimator seed a generator of its own "
+                "at every call? draw from torch's own, or take draw.uniforms"
+            )
 
     def remember(self, draw: Draw, length: int) -> None:
         """Give a chunk the costs of the estimates before it, and keep its own for the next: all are one chain in time.

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from harness.judgement.cost import pareto, relative_work, unfit
+from harness.judgement.cost import pareto, relative_work, uncounted, unfit
 from harness.judgement.relative import implied_samples, without_spread
 from harness.judgement.relaxations import tempered
 from harness.presentation.collect import RecordSet, nearest
@@ -76,8 +76,8 @@ def where(group: pd.DataFrame) -> str:
 
 
 def fair(group: pd.DataFrame) -> pd.DataFrame:
-    """Unbiased rows that vary, or stand still because their exact variance is 0."""
-    kept: pd.DataFrame = group[~unfit(group) & np.isfinite(group["variance"] * group["seconds"])]
+    """Unbiased rows of a known cost that vary, or stand still because their exact variance is 0."""
+    kept: pd.DataFrame = group[~unfit(group) & ~uncounted(group) & np.isfinite(group["variance"] * group["seconds"])]
     return kept.assign(variance=kept["variance"].mask(without_spread(kept), 0.0))
 
 

@@ -58,7 +58,9 @@ def glossary() -> str:
 
 def kind(name: str) -> str:
     """The type of a column in words."""
-    return {"int": "integer", "float": "number", "bool": "True or False"}.get(TYPES[name], "text")
+    return {"int": "integer", "int | None": "integer", "float": "number", "bool": "True or False"}.get(
+        TYPES[name], "text"
+    )
 
 
 def listed(names: tuple[str, ...]) -> str:

@@ -39,7 +39,9 @@ def frame_of(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def shown(value: object) -> str:
-    """Shortest text that reads back as the same value; NaN is blank."""
+    """Shortest text that reads back as the same value; NaN and None are blank."""
+    if value is None:
+        return ""
     if isinstance(value, float):
         return "" if math.isnan(value) else repr(value)
     return str(value)
@@ -63,9 +65,10 @@ def load_records(path: str | Path) -> pd.DataFrame:
     return typed(frame, file)
 
 
-#: annotation of a column → how its text is read; floats by Python itself, since that is exact
+#: annotation of a column → its dtype, and how its text is read; floats by Python itself, since that is exact
 READERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "int": ("int64", int),
+    "int | None": ("Int64", lambda text: int(text) if text else None),
     "float": ("float64", lambda text: float(text or "nan")),
     "bool": ("bool", lambda text: {"True": True, "False": False}[text]),
     "str": ("str", str),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from harness.vocabulary.premises import Premise
 
 
@@ -19,6 +21,10 @@ class StorageError(HarnessError):
 
 class BaselineError(HarnessError):
     """A regression baseline that is missing, unreadable, or not the one that its manifest vouches for. Exit code 4."""
+
+
+class MeasurementError(HarnessError):
+    """Estimates from which nothing could be concluded. A failed row with this reason."""
 
 
 class TruthRefused(HarnessError):
@@ -49,3 +55,14 @@ def choose(kind: str, name: str, valid: object) -> str:
 def first_line(error: Exception) -> str:
     """The first line of an error's text, or its kind where it has none."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def kind_and_line(error: Exception) -> str:
+    """``TypeError: …`` on one line."""
+    kind, text = type(error).__name__, first_line(error)
+    return kind if text == kind else f"{kind}: {text}"
+
+
+def failure_text(error: Exception) -> str:
+    """What a row says of an error: one line where the harness refused something, else the whole traceback."""
+    return str(error) if isinstance(error, HarnessError) else "".join(traceback.format_exception(error))

@@ -84,7 +84,7 @@ class Record:
     score_variance: float = column("variance of ∇_θ log q(z; θ), averaged over coordinates: measured", NAN)
     slope_variance: float = column("variance of ∇f(z), averaged over coordinates: measured; blank for discrete z", NAN)
     baseline: float = column("b, averaged over coordinates and data points, where there is one", NAN)
-    evaluations: int = column("evaluations of f for one estimate", 0)
+    evaluations: int | None = column("evaluations of f for one estimate; blank where nobody counts them", 0)
     pilot_evaluations: int = column("evaluations of f spent once beforehand", 0)
     seconds: float = column(
         "wall-clock of one estimate, forward and backward, as a training step pays it (median)", NAN

@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import importlib
-import inspect
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -18,97 +17,46 @@ from harness.mathematics.draws import Baselines, Draw
 from harness.mathematics.estimators import explicit
 from harness.mathematics.estimators import marsaglia_tsang as mt
 from harness.mathematics.estimators import score_function as sf
-from harness.mathematics.estimators.relaxations import RELAXABLE, gumbel_softmax, straight_through
+from harness.mathematics.estimators.questions import (
+    Question,
+    Setting,
+    jumping_objective,
+    moving_support,
+    needs_explicit,
+    needs_gammas,
+    needs_log_density,
+    needs_relaxable,
+    needs_reparameterizable,
+    needs_two_samples,
+    relaxed_draws,
+    slope_for_difference,
+    unaccepted_proposal,
+)
+from harness.mathematics.estimators.relaxations import gumbel_softmax, refuse_relaxation, straight_through
 from harness.mathematics.estimators.reparameterized import reparameterized, reparameterized_sticking_the_landing
 from harness.mathematics.families import Family
-from harness.mathematics.objectives import Objective, Separable, check_options, holds_log_density, linear
+from harness.mathematics.options import check_keywords, defaults_of
 from harness.vocabulary.cells import EstimatorSpec
-from harness.vocabulary.errors import ConfigurationError, choose
+from harness.vocabulary.errors import ConfigurationError, choose, kind_and_line
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What requirements and biases are asked about: q, f, N and the options of the estimator that asks."""
-
-    family: Family
-    objective: Objective
-    samples: int
-    options: Mapping[str, Any] = field(default_factory=dict)
+def no_refusal(options: Mapping[str, Any]) -> str | None:
+    """Any value will do, as far as is known."""
+    return None
 
 
-Question = Callable[[Setting], str | None]  # a reason, or None
-
-
-def needs_reparameterizable(setting: Setting) -> str | None:
-    """Requirement: the class draws differentiably."""
-    if setting.family.has_rsample:
-        return None
-    return f"{setting.family.target.__name__} is not reparameterizable (no rsample)"
-
-
-def needs_log_density(setting: Setting) -> str | None:
-    """Requirement: f holds log q(z; θ)."""
-    if holds_log_density(setting.objective):
-        return None
-    return "the objective holds no log q(z; θ) whose score could be left out: it is reparameterized itself"
-
-
-def needs_two_samples(setting: Setting) -> str | None:
-    """Requirement: N ≥ 2."""
-    return None if setting.samples >= 2 else f"needs at least 2 samples, got {setting.samples}"
-
-
-def moving_support(setting: Setting) -> str | None:
-    """Bias: ``E[∇ log q] ≠ 0``."""
-    if not setting.family.moving:
-        return None
-    return "the support depends on the parameters, so the score does not have mean zero"
-
-
-def jumping_objective(setting: Setting) -> str | None:
-    """Bias: a jump of f has no derivative to follow."""
-    return (
-        None if setting.objective.continuous else "the objective is discontinuous, and the path does not see its jump"
-    )
-
-
-def needs_explicit(setting: Setting) -> str | None:
-    """Requirement: q's transformation is written out."""
-    return explicit.refusal(setting.family)
-
-
-def needs_gammas(setting: Setting) -> str | None:
-    """Requirement: q is made of Gammas of concentration ≥ 1."""
-    return mt.refusal(setting.family)
-
-
-def unaccepted_proposal(setting: Setting) -> str | None:
-    """Bias: every proposal is taken."""
-    return mt.bias(setting.family, setting.objective, setting.options["clamp"])
-
-
-def needs_relaxable(setting: Setting) -> str | None:
-    """Requirement: a discrete z that has a relaxation."""
-    if setting.family.target in RELAXABLE:
-        return None
-    return f"a relaxation needs a Bernoulli or categorical, got {setting.family.target.__name__}"
-
-
-def relaxed_draws(setting: Setting) -> str | None:
-    """Bias: f is differentiated at relaxed draws."""
-    return "the relaxed z has another law than the discrete one, and f another slope there"
-
-
-def slope_for_difference(setting: Setting) -> str | None:
-    """Bias: a slope is the difference between outcomes only where f is linear."""
-    if isinstance(setting.objective, Separable) and setting.objective.term is linear:
-        return None
-    return "the slope of f at an outcome stands in for the difference of f between outcomes"
+def one_a_sample(samples: int) -> int:
+    """f is asked for once at every draw."""
+    return samples
 
 
 def no_warmup(options: Mapping[str, Any]) -> int:
     """Most methods need no earlier estimates."""
     return 0
+
+
+#: What a method may ask a pilot for.
+BASELINES = (None, "mean", "optimal")
 
 
 @dataclass(frozen=True)
@@ -119,7 +67,8 @@ class Method:
     mean and the optimal one are oracles (they know the problem from a pilot). ``warmup``: how many earlier estimates it
     needs before the first that counts, given its options. ``needs_draw``: False if it draws z from a stream of its own
     alone, and its clock need not pay for another. ``own_noise``: True if it draws from torch's generator besides, so
-    that a block cannot be replayed in another dtype.
+    that a block cannot be replayed in another dtype. ``refuse``: why it cannot have these options, or None.
+    ``evaluations``: of f, for one estimate of N samples; None: not known, since nobody counts them.
     """
 
     surrogate: Callable[..., Tensor]
@@ -130,41 +79,50 @@ class Method:
     warmup: Callable[[Mapping[str, Any]], int] = no_warmup
     needs_draw: bool = True
     own_noise: bool = False
+    refuse: Callable[[Mapping[str, Any]], str | None] = no_refusal
+    evaluations: Callable[[int], int] | None = None
 
+
+#: A shipped method asks for f once at every draw.
+Shipped = partial(Method, evaluations=one_a_sample)
 
 ESTIMATORS: dict[str, Method] = {
-    "score_function": Method(sf.score_function, biased_if=(moving_support,)),
-    "score_function_baseline": Method(sf.score_function_baseline, biased_if=(moving_support,), baseline="mean"),
-    "score_function_leave_one_out": Method(
+    "score_function": Shipped(sf.score_function, biased_if=(moving_support,)),
+    "score_function_baseline": Shipped(sf.score_function_baseline, biased_if=(moving_support,), baseline="mean"),
+    "score_function_leave_one_out": Shipped(
         sf.score_function_leave_one_out, requires=(needs_two_samples,), biased_if=(moving_support,)
     ),
-    "score_function_optimal_baseline": Method(
+    "score_function_optimal_baseline": Shipped(
         sf.score_function_optimal_baseline, biased_if=(moving_support,), baseline="optimal"
     ),
-    "score_function_moving_average": Method(
+    "score_function_moving_average": Shipped(
         sf.score_function_moving_average,
         biased_if=(moving_support,),
         warmup=lambda options: sf.warmup_length(options["decay"]),
+        refuse=sf.refuse_decay,
     ),
-    "reparameterized": Method(
+    "reparameterized": Shipped(
         reparameterized, requires=(needs_reparameterizable,), biased_if=(jumping_objective,), needs_path=True
     ),
-    "reparameterized_explicit": Method(
+    "reparameterized_explicit": Shipped(
         explicit.reparameterized_explicit, requires=(needs_explicit,), biased_if=(jumping_objective,), needs_draw=False
     ),
-    "reparameterized_sticking_the_landing": Method(
+    "reparameterized_sticking_the_landing": Shipped(
         reparameterized_sticking_the_landing,
         requires=(needs_reparameterizable, needs_log_density),
         biased_if=(jumping_objective,),
         needs_path=True,
     ),
-    "gumbel_softmax": Method(gumbel_softmax, requires=(needs_relaxable,), biased_if=(relaxed_draws,)),
-    "straight_through": Method(straight_through, requires=(needs_relaxable,), biased_if=(slope_for_difference,)),
-    "reparameterized_marsaglia_tsang": Method(
+    "gumbel_softmax": Shipped(
+        gumbel_softmax, requires=(needs_relaxable,), biased_if=(relaxed_draws,), refuse=refuse_relaxation
+    ),
+    "straight_through": Shipped(straight_through, requires=(needs_relaxable,), biased_if=(slope_for_difference,)),
+    "reparameterized_marsaglia_tsang": Shipped(
         mt.reparameterized_marsaglia_tsang,
         requires=(needs_gammas,),
         biased_if=(jumping_objective, unaccepted_proposal),
         needs_draw=False,
+        refuse=mt.refuse_clamp,
     ),
 }
 
@@ -193,6 +151,10 @@ class Estimator:
             return baselines.evaluations
         return self.method.warmup(self.options) * samples
 
+    def evaluations(self, samples: int) -> int | None:
+        """Evaluations of f for one estimate; None where nobody counts them."""
+        return None if self.method.evaluations is None else self.method.evaluations(samples)
+
     def own_warmup(self, family: Family) -> int:
         """Earlier estimates that every replicate needs for itself: on a moving support a shared chain correlates."""
         return self.method.warmup(self.options) if family.moving else 0
@@ -209,26 +171,22 @@ def make_estimator(spec: EstimatorSpec) -> Estimator:
     Raises: ConfigurationError for an unknown name or option, or a value out of range.
     """
     method = ESTIMATORS.get(spec.target) or imported(spec.target)
-    check_options(spec.name, method.surrogate, spec.options, ("draw",))
-    decay = spec.options.get("decay", 0.5)
-    if not (isinstance(decay, float) and 0 < decay < 1):
-        raise ConfigurationError(f"{spec.name}: decay={decay!r}; expected a number between 0 and 1")
-    if method.surrogate is gumbel_softmax:
-        check_relaxation(spec)
-    clamp = spec.options.get("clamp")
-    if spec.target in ESTIMATORS and not (clamp is None or (isinstance(clamp, float) and 0 < clamp < 1)):
-        raise ConfigurationError(f"{spec.name}: clamp={clamp!r}; expected null or a number between 0 and 1")
-    defaults = {name: p.default for name, p in inspect.signature(method.surrogate).parameters.items() if name != "draw"}
-    return Estimator(spec.name, spec.target, method, {**defaults, **spec.options})
+    check_keywords(spec.name, method.surrogate, spec.options)
+    return with_options(spec.name, spec.target, method, spec.options)
 
 
-def check_relaxation(spec: EstimatorSpec) -> None:
-    """A temperature above 0 and a yes or no. Raises: ConfigurationError."""
-    temperature, hard = spec.options.get("temperature", 1.0), spec.options.get("hard", False)
-    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-        raise ConfigurationError(f"{spec.name}: temperature={temperature!r}; expected a positive number")
-    if not isinstance(hard, bool):
-        raise ConfigurationError(f"{spec.name}: hard={hard!r}; expected true or false")
+def with_options(name: str, target: str, method: Method, options: Mapping[str, Any]) -> Estimator:
+    """A method with its options, the defaults of those that are not given. Raises: ConfigurationError."""
+    if method.baseline not in BASELINES:
+        raise ConfigurationError(f"{name}: baseline={method.baseline!r}; expected None, 'mean' or 'optimal'")
+    complete = {**defaults_of(method.surrogate), **options}
+    try:
+        reason = method.refuse(complete) or ("" if method.warmup(complete) >= 0 else "its warmup is below 0")
+    except Exception as error:
+        raise ConfigurationError(f"{name} cannot say what it needs: {kind_and_line(error)}") from None
+    if reason:
+        raise ConfigurationError(f"{name}: {reason}")
+    return Estimator(name, target, method, complete)
 
 
 def imported(target: str) -> Method:

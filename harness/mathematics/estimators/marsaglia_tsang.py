@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Beta, Dirichlet, Distribution, Gamma
 
-from harness.mathematics import objectives
 from harness.mathematics.draws import Draw
 from harness.mathematics.families import Family
-from harness.mathematics.objectives import Objective, Separable
+from harness.mathematics.linearity import is_linear
+from harness.mathematics.objectives import Objective
 from harness.vocabulary.seeds import seed_of
 
 Parameters = Mapping[str, Tensor]
@@ -89,6 +90,14 @@ def normal_noise(shape: tuple[int, ...], like: Tensor, seed: int) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=dtype, device=like.device).to(like.dtype)
 
 
+def refuse_clamp(options: Mapping[str, Any]) -> str | None:
+    """A clamp is between 0 and 1, both excluded, or none."""
+    clamp = options["clamp"]
+    if clamp is None or (isinstance(clamp, float) and 0 < clamp < 1):
+        return None
+    return f"clamp={clamp!r}; expected null or a number between 0 and 1"
+
+
 def concentrations(family: Family) -> Tensor:
     """All concentrations of q, flat, in float64."""
     own = family.parameters_at(family.rows(1, torch.float64, grad=False))
@@ -106,8 +115,7 @@ def refusal(family: Family) -> str | None:
 def bias(family: Family, objective: Objective, clamp: float | None) -> str | None:
     """Why the mean differs from the gradient; None for a linear f of unclamped Gammas, since ``E z = α/β``."""
     if family.target is Gamma:
-        linear = isinstance(objective, Separable) and objective.term is objectives.linear
-        unbiased = linear and clamp is None
+        unbiased = clamp is None and is_linear(objective, family)
         return None if unbiased else "the proposal is not accepted or rejected: z is not Gamma distributed"
     if has_pole(family, clamp):
         return "where a proposal is negative, the ratio of Gammas has a pole: no mean exists, unless f levels off"

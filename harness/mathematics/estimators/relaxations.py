@@ -13,6 +13,8 @@ Source: Maddison, Mnih and Teh (2017); Jang, Gu and Poole (2017); given z: Tucke
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -52,6 +54,14 @@ def straight_through(draw: Draw) -> Tensor:
     """
     probs = at_theta(draw).probs
     return draw.average(draw.objective(draw.z + (probs - probs.detach())))
+
+
+def refuse_relaxation(options: Mapping[str, Any]) -> str | None:
+    """A temperature is above 0; hard or soft is a yes or no."""
+    temperature, hard = options["temperature"], options["hard"]
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        return f"temperature={temperature!r}; expected a positive number"
+    return None if isinstance(hard, bool) else f"hard={hard!r}; expected true or false"
 
 
 def at_theta(draw: Draw) -> Any:

@@ -10,6 +10,8 @@ Bias (all): none then; where the support moves (Uniform(0, θ)) ``E[∇ log q] �
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,6 +93,14 @@ def score_function_moving_average(draw: Draw, *, decay: float = 0.9) -> Tensor:
 def warmup_length(decay: float) -> int:
     """Estimates until decay^t < 10⁻³."""
     return math.floor(math.log(WARMUP_TOLERANCE) / math.log(decay)) + 1
+
+
+def refuse_decay(options: Mapping[str, Any]) -> str | None:
+    """A decay is between 0 and 1, both excluded."""
+    decay = options["decay"]
+    if isinstance(decay, float) and 0 < decay < 1:
+        return None
+    return f"decay={decay!r}; expected a number between 0 and 1"
 
 
 def previous_average(costs: Tensor, decay: float) -> Tensor:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.judgement.bias import NO_BIAS
-from harness.judgement.cost import pareto
+from harness.judgement.cost import pareto, uncounted
 from harness.judgement.relative import without_spread
 from harness.presentation.collect import RecordSet, nearest
 from harness.presentation.figures.style import (
@@ -62,9 +62,9 @@ def work_figure(records: RecordSet) -> Drawing | None:
 
 
 def chosen(frame: pd.DataFrame) -> pd.DataFrame:
-    """One problem: the first family of the main objective, its first parameter, the D nearest to 10; unbiased rows."""
+    """One problem: the first family of the main objective, first parameter, D nearest to 10; unbiased, counted."""
     frame = frame[frame["seconds"].gt(0) & frame["variance"].gt(0) & np.isfinite(frame["variance"] * frame["seconds"])]
-    frame = frame[frame["expected_bias"].isin([NO_BIAS, ""]) & ~without_spread(frame)]
+    frame = frame[frame["expected_bias"].isin([NO_BIAS, ""]) & ~without_spread(frame) & ~uncounted(frame)]
     if frame.empty:
         return frame
     rows = first_parameters(frame[frame["objective"] == main_objective(frame)])
