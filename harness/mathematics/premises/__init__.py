@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from harness.mathematics.families import Family
+from harness.mathematics.independence import why_mixed
 from harness.mathematics.objectives import Objective
 from harness.mathematics.premises.cost import check_continuity
 from harness.mathematics.premises.density import check_density
@@ -34,7 +35,14 @@ def premises_of(family: Family, objective: Objective, key: str) -> Premises:
     for one in single_points(family):
         findings += safely("density_normalized", partial(of_q, one, seed))
     findings += safely("cost_continuous", lambda: [check_continuity(family, objective, seed)])
+    findings += safely("cost_of_one_draw", lambda: [check_one_draw(family, objective)])
     return Premises(tuple(findings))
+
+
+def check_one_draw(family: Family, objective: Objective) -> Finding:
+    """Over samples, rows and data points."""
+    why = why_mixed(objective, family)
+    return Finding("cost_of_one_draw", not why, why)
 
 
 def safely(premise: Premise, check: Callable[[], list[Finding]]) -> list[Finding]:

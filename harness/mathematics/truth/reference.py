@@ -230,7 +230,7 @@ def chosen(run: Run, found: Mapping[str, Bounded]) -> dict[str, Choice]:
             DEVIATES, CHUNKS,
         )  # fmt: skip
         choice = choose_gradient(leaf.name, means, run.trust, entries)
-        if (found["variance"].value <= 0).all() and not size[place].any():
+        if (found["variance"].value <= 0).all():
             unknown = Bounded(means.score.value * math.nan, means.score.error)
             choice = Choice(unknown, False, f"the cost did not vary over {run.draws} draws")
         choices[leaf.name] = replace(
