@@ -59,7 +59,7 @@ def packed(arrays: Arrays) -> bytes:
     with zipfile.ZipFile(buffer, "w") as content:
         for name, array in arrays.items():
             entry = io.BytesIO()
-            np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
+            np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
             content.writestr(zipfile.ZipInfo(f"{name}.npy"), entry.getvalue())
     return buffer.getvalue()
 
