@@ -11,8 +11,9 @@ ARGS ?=
 # Rounds of the benchmarks; ARGS go to their pytest: make bench BENCH_ROUNDS=3 ARGS='-k anchor'
 BENCH_ROUNDS ?= 7
 
-SWEEPS := variance objectives logistic_regression
-REPORT := reports/variance.md
+SWEEPS := variance objectives logistic_regression headline
+# Not a page that git carries: those are `make reproduce`'s alone.
+REPORT := reports/sweep.md
 # The run folders that `make report` reads.
 RUNS ?= $(SWEEPS:%=results/%)
 
@@ -46,7 +47,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 # A sweep with failed cells (exit 3) leaves the others to be measured and reported; make fails all the same.
-sweep: $(INSTALLED)  ## measure the main sweeps and render reports/variance.md
+sweep: $(INSTALLED)  ## measure the main sweeps and render reports/sweep.md
 	@status=0; \
 	for name in $(SWEEPS); do \
 	  echo "== $$name" >&2; \
@@ -60,7 +61,7 @@ sweep: $(INSTALLED)  ## measure the main sweeps and render reports/variance.md
 smoke: $(INSTALLED)  ## every distribution, objective and estimator once, in a quarter of a minute
 	$(RUN) harness +sweep=smoke $(LAUNCHER) $(ARGS)
 
-report: $(INSTALLED)  ## render reports/variance.md again from stored records (RUNS=… names the run folders)
+report: $(INSTALLED)  ## render reports/sweep.md again from stored records (RUNS=… names the run folders)
 	$(RUN) harness.report $(RUNS) --output $(REPORT)
 
 # Stored cells are not measured again: make clean reproduce starts from nothing.

@@ -174,5 +174,5 @@ def test_the_wheel_runs_from_another_folder(tmp_path: Path) -> None:
     script = script.replace("venv/bin/python", f"{sys.executable} -P")
     done = subprocess.run(["bash", "-ec", script], cwd=elsewhere, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "report: reports/single.md" in done.stdout
+    assert "report: results/single/report.md" in done.stdout
     assert "normal × quadratic" in done.stdout
