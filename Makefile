@@ -18,6 +18,7 @@ REPORT := reports/sweep.md
 RUNS ?= $(SWEEPS:%=results/%)
 
 VENV := .venv
+LOWEST := .lowest
 INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.bench
 BENCHMARKS := results/benchmarks
@@ -27,7 +28,7 @@ LINTED := harness tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv sweep smoke report reproduce claims regression calibrate-gate bench test test-slow lint format clean distclean
+.PHONY: help venv sweep smoke report reproduce claims regression calibrate-gate bench test test-slow test-lowest lint format clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -101,6 +102,15 @@ test: $(INSTALLED)  ## the test suite
 # pytest's exit code 5: no test is marked slow.
 test-slow: $(INSTALLED)  ## the longer statistical and end-to-end checks
 	$(PYTEST) -m slow || [ $$? -eq 5 ]
+
+# An environment of its own. What the oldest packages warn of newer ones beside them is not ours to mend.
+test-lowest:  ## the test suite with the oldest direct dependencies that pyproject.toml allows
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(LOWEST)/bin/python -m tests.lowest > $(LOWEST)/constraints.txt
+	$(if $(TORCH_INDEX),$(LOWEST)/bin/python -m pip install --quiet --no-deps --index-url '$(TORCH_INDEX)' --constraint $(LOWEST)/constraints.txt torch)
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable . --group test
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) -W default::DeprecationWarning
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(RUN) ruff check $(LINTED)

@@ -97,7 +97,7 @@ def test_what_the_workflows_cover() -> None:
     assert set(nightly[True]) == {"schedule", "workflow_dispatch"}
     assert ci["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
     runs = [step.get("run", "") for _, step in steps(ci)]
-    assert {"make lint", "make test"} <= set(runs)
+    assert {"make lint", "make test", "make test-lowest"} <= set(runs)
     assert any("harness.regression check" in run for run in runs)
     always = [step for _, step in steps(ci) if step.get("if") == "always()"]
     assert [bool(step.get("uses")) for step in always] == [False, True]  # the summary and the artifact
