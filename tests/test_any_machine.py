@@ -60,7 +60,7 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     """``python -m harness.regression`` in a process of its own."""
     own = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     line = [sys.executable, "-m", "harness.regression", *arguments]
-    return subprocess.run(line, cwd=ROOT, env=own, capture_output=True, text=True, timeout=300)
+    return subprocess.run(line, cwd=ROOT, env=own, capture_output=True, text=True, timeout=1200)
 
 
 @pytest.mark.skipif(
