@@ -11,12 +11,14 @@ ARGS ?=
 # Rounds of the benchmarks; ARGS go to their pytest: make bench BENCH_ROUNDS=3 ARGS='-k anchor'
 BENCH_ROUNDS ?= 7
 
-SWEEPS := variance objectives logistic_regression
-REPORT := reports/variance.md
+SWEEPS := variance objectives logistic_regression headline
+# Not a page that git carries: those are `make reproduce`'s alone.
+REPORT := reports/sweep.md
 # The run folders that `make report` reads.
 RUNS ?= $(SWEEPS:%=results/%)
 
 VENV := .venv
+LOWEST := .lowest
 INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.bench
 BENCHMARKS := results/benchmarks
@@ -26,7 +28,7 @@ LINTED := harness tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv sweep smoke report reproduce claims regression calibrate-gate bench test test-slow lint format clean distclean
+.PHONY: help venv sweep smoke report reproduce claims regression calibrate-gate bench test test-slow test-lowest lint format clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -46,7 +48,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 # A sweep with failed cells (exit 3) leaves the others to be measured and reported; make fails all the same.
-sweep: $(INSTALLED)  ## measure the main sweeps and render reports/variance.md
+sweep: $(INSTALLED)  ## measure the main sweeps and render reports/sweep.md
 	@status=0; \
 	for name in $(SWEEPS); do \
 	  echo "== $$name" >&2; \
@@ -60,7 +62,7 @@ sweep: $(INSTALLED)  ## measure the main sweeps and render reports/variance.md
 smoke: $(INSTALLED)  ## every distribution, objective and estimator once, in a quarter of a minute
 	$(RUN) harness +sweep=smoke $(LAUNCHER) $(ARGS)
 
-report: $(INSTALLED)  ## render reports/variance.md again from stored records (RUNS=… names the run folders)
+report: $(INSTALLED)  ## render reports/sweep.md again from stored records (RUNS=… names the run folders)
 	$(RUN) harness.report $(RUNS) --output $(REPORT)
 
 # Stored cells are not measured again: make clean reproduce starts from nothing.
@@ -100,6 +102,15 @@ test: $(INSTALLED)  ## the test suite
 # pytest's exit code 5: no test is marked slow.
 test-slow: $(INSTALLED)  ## the longer statistical and end-to-end checks
 	$(PYTEST) -m slow || [ $$? -eq 5 ]
+
+# An environment of its own. What the oldest packages warn of newer ones beside them is not ours to mend.
+test-lowest:  ## the test suite with the oldest direct dependencies that pyproject.toml allows
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(LOWEST)/bin/python -m tests.lowest > $(LOWEST)/constraints.txt
+	$(if $(TORCH_INDEX),$(LOWEST)/bin/python -m pip install --quiet --no-deps --index-url '$(TORCH_INDEX)' --constraint $(LOWEST)/constraints.txt torch)
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable . --group test
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) -W default::DeprecationWarning
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(RUN) ruff check $(LINTED)

@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
         description="Render one report from the records of one or several runs, without measuring anything.",
     )
     made.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a run's folder, e.g. results/variance")
-    made.add_argument("--output", type=Path, metavar="FILE", help="default: reports/<name of the first folder>.md")
+    made.add_argument("--output", type=Path, metavar="FILE", help="default: report.md in the first folder")
     return made
 
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or OK)
     first = options.folders[0]
     folder = first.parent if first.suffix == ".csv" else first
-    output = options.output or Path("reports") / f"{folder.resolve().name}.md"
+    output = options.output or folder / "report.md"
     try:
         from harness.presentation.report import write_report
 

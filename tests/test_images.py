@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import struct
 from pathlib import Path
 
 import pytest
 import torch
 
-from harness.inputs.datasets import idx_images, image_data
+from harness.inputs.datasets import idx_images, image_data, raw_images
 from harness.vocabulary.errors import ConfigurationError
 
 PIXELS = bytes([0, 51, 102, 153, 204, 255, 1, 2, 3, 4, 5, 6])
@@ -23,12 +24,21 @@ def idx(shape: tuple[int, ...] = (2, 2, 3), pixels: bytes = PIXELS) -> bytes:
 def test_an_idx_file_is_read(pack: object, tmp_path: Path) -> None:
     path = tmp_path / "images"
     path.write_bytes(pack(idx()))  # type: ignore[operator]
-    images = idx_images(path)
-    assert images.shape == (2, 2, 3)
+    assert idx_images(path).tolist() == [[[0, 51, 102], [153, 204, 255]], [[1, 2, 3], [4, 5, 6]]]
+    images = image_data("mnist", str(path))
+    assert images.shape == (2, 6)
     assert images.dtype == torch.float32
-    assert torch.allclose(images[0], torch.tensor([[0.0, 0.2, 0.4], [0.6, 0.8, 1.0]]))
-    assert torch.equal((images[1].flatten() * 255).round(), torch.arange(1.0, 7.0))
-    assert torch.equal(image_data("mnist", str(path)), images.flatten(1))
+    assert torch.allclose(images[0], torch.tensor([0.0, 0.2, 0.4, 0.6, 0.8, 1.0]))
+    assert torch.equal((images[1] * 255).round(), torch.arange(1.0, 7.0))
+
+
+def test_images_are_named_by_their_whole_numbers(tmp_path: Path) -> None:
+    """Whatever the file is called and however it is packed; and by their shape."""
+    for name, content in (("plain", idx()), ("packed", gzip.compress(idx())), ("tall", idx((1, 4, 3)))):
+        (tmp_path / name).write_bytes(content)
+    plain, packed, tall = (raw_images("mnist", str(tmp_path / name)).digest for name in ("plain", "packed", "tall"))
+    assert plain == packed == hashlib.sha256(b"2x6\0" + PIXELS).hexdigest()
+    assert tall != plain
 
 
 @pytest.mark.parametrize(

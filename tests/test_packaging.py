@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 import harness
+from tests.lowest import lowest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -41,6 +43,24 @@ def required() -> list[str]:
 @pytest.mark.parametrize("name", required())
 def test_direct_requirement_is_pinned(name: str) -> None:
     assert name in pinned()
+
+
+def test_the_lowest_versions_are_the_bounds_of_the_project() -> None:
+    """Of everything that running and testing it take; pip itself reads each line as a constraint."""
+    lines = lowest(PROJECT)
+    asked = [Requirement(line) for line in (*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["test"])]
+    given = [Requirement(line) for line in lines]
+    assert [requirement.name for requirement in given] == [requirement.name for requirement in asked]
+    for requirement, constraint in zip(asked, given, strict=True):
+        (version,) = (clause.version for clause in constraint.specifier)
+        (bound,) = (clause.version for clause in requirement.specifier if clause.operator == ">=")
+        assert (version, requirement.specifier.contains(version)) == (bound, True)
+
+
+@pytest.mark.parametrize("line", ["torch", "torch<3", "torch==2.6", "torch>=2.6; python_version<'4'"])
+def test_a_requirement_without_a_plain_lower_bound_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="expected name>=version"):
+        lowest({"project": {"dependencies": [line]}, "dependency-groups": {"test": []}})
 
 
 def test_citation_names_the_version() -> None:

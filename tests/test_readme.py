@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ MAKE = [line for line in LINES if line.startswith("make ")]
 
 
 def test_every_line_is_of_a_kind_that_is_checked() -> None:
-    other = [line for line in LINES if line not in (*HARNESS, *MAKE, *MODULES)]
+    other = [line for line in LINES if line not in (*HARNESS, *MAKE, *MODULES, ". .venv/bin/activate")]
     assert all(line.startswith(("git clone", "cd ", "pip install")) for line in other), other
     assert len(HARNESS) >= 5
     assert {"make sweep", "make test"} <= set(MAKE)
@@ -43,6 +45,23 @@ def test_make_targets_exist(line: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     target = line.split()[1]
     assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"no target {target}"
+
+
+def test_the_commands_stand_behind_the_line_that_finds_them() -> None:
+    """`make` leaves hydra and torch in an environment of its own, which is entered before anything else is called."""
+    assert re.search(r"^VENV := \.venv$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    entered = LINES.index(". .venv/bin/activate")
+    assert LINES.index("make sweep") < entered < min(LINES.index(line) for line in (*HARNESS, *MODULES))
+
+
+def test_every_extra_is_named_and_every_named_extra_is_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (install,) = re.findall(r"## Install\n(.*?)\n## ", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert all(re.search(rf"\b{extra}\b", install) for extra in project["optional-dependencies"])
+    tested = re.findall(r"3\.\d+", install.split("CI tests")[1].split(", and on")[0])
+    classified = [c.split(" :: ")[-1] for c in project["classifiers"] if re.search(r"Python :: 3\.", c)]
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert tested == classified == json.loads(re.findall(r"python: (\[.*\])", workflow)[0])
 
 
 @pytest.mark.parametrize("line", MODULES)

@@ -59,7 +59,7 @@ def saved(folder: Path, rows: Sequence[Record]) -> Path:
 def baseline_of(folder: Path, rows: Sequence[Record]) -> Path:
     """A baseline that vouches for these rows."""
     path = saved(folder / "source", rows)
-    Baseline(folder / "baseline").move(path, "first", {"torch": "2.13.0", "rows": len(rows)}, [], 0)
+    Baseline(folder / "baseline").move(path, "first", {"torch": "2.13.0", "rows": len(rows)}, [], 0, folder / "inputs")
     return folder / "baseline"
 
 

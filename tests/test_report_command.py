@@ -54,7 +54,7 @@ def test_the_report_goes_where_it_says(
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "results/mine", grid(["normal"], [10], [1]))
     assert report.main(["results/mine"]) == 0
-    assert capsys.readouterr().out == "report: reports/mine.md\n"
-    text = (tmp_path / "reports/mine.md").read_text()
-    assert "python -m harness.report results/mine --output reports/mine.md" in text
+    assert capsys.readouterr().out == "report: results/mine/report.md\n"
+    text = (tmp_path / "results/mine/report.md").read_text()
+    assert "python -m harness.report results/mine --output results/mine/report.md" in text
     assert "| `results/mine` |" in text

@@ -10,15 +10,22 @@ from typing import Any
 
 import pytest
 
+from harness import regression as regression_command
+from harness import report as report_command
 from harness import reproduce
+from harness.entry.cli import read_command
+from harness.entry.schema import register
+from harness.judgement.relative import CLAIMS, REFERENCE
 from harness.presentation.headline import BEGIN, END
 from harness.presentation.readme import headline_of, main
 from harness.storage.shipped import config_folder
 from tests.report_checks import rendered
 from tests.synthetic_records import grid
+from tests.test_cli import Harness
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "reports"
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PAGES = [*reproduce.PAGES, "claims"]
 
 
@@ -26,7 +33,7 @@ def test_every_sweep_stands_on_one_page() -> None:
     shown = [sweep for sweeps in reproduce.PAGES.values() for sweep in sweeps]
     shipped = {path.stem for path in (config_folder() / "sweep").glob("*.yaml")}
     assert len(shown) == len(set(shown))
-    assert shipped - set(shown) == {"smoke", "regression"} & shipped
+    assert shipped - set(shown) == {"smoke", "regression", "headline"}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -44,6 +51,63 @@ def test_git_does_not_ignore_a_page(page: str) -> None:
         if done.returncode == 128:
             pytest.skip("not a git checkout")
         assert done.returncode == (0 if name.startswith("reports/figures/claims") else 1), name
+
+
+# --- nothing else writes what git carries -----------------------------------------------------------------------------
+
+
+def carried() -> set[str]:
+    """Every path that git carries."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return set(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("sweep", sorted(path.stem for path in (config_folder() / "sweep").glob("*.yaml")))
+def test_a_sweep_names_no_page_that_git_carries(sweep: str) -> None:
+    register()
+    settings = read_command([f"+sweep={sweep}"]).settings
+    assert settings.report in (None, f"results/{sweep}/report.md")
+    assert not [path for path in carried() if path.startswith(f"{settings.results}/")]
+
+
+def test_make_names_no_page_that_git_carries() -> None:
+    """But for `make reproduce`; read off the lines that make would run."""
+    written = {}
+    for target in sorted(set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE)) - {"reproduce", "help"}):
+        lines = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        written[target] = re.findall(r"--(?:output|summary|keep) (\S+)", lines)
+    assert written["sweep"] == written["report"] == ["reports/sweep.md"]
+    assert "reports/speed.md" in written["bench"]
+    assert carried().isdisjoint(path for paths in written.values() for path in paths)
+
+
+def test_a_run_and_its_report_write_nothing_that_git_carries(harness: Harness) -> None:
+    quick = ("distribution=normal", "dimension=1", "samples=1", "replicates=16384", "timing_seconds=0")
+    assert harness("+sweep=variance", *quick, "estimator=[reparameterized]") == 0
+    assert report_command.main(["results/variance"]) == 0
+    update = ["update", "--baseline", "elsewhere", "--records", "results/variance", "--reason", "first"]
+    assert regression_command.main(update) == 0
+    assert regression_command.main(["check", "--baseline", "elsewhere", "--records", "results/variance"]) == 0
+    written = {path.as_posix() for path in Path().rglob("*") if path.is_file()}
+    assert {"results/variance/records.csv", "results/variance/report.md", "reports/regression.md"} <= written
+    assert written.isdisjoint(carried())
+
+
+def test_make_sweep_measures_all_that_its_headline_shows() -> None:
+    """Both estimators at every N that the search takes, and their yardstick, on the reference problem."""
+    register()
+    settings = read_command(["+sweep=headline"]).settings
+    (sweeps,) = re.findall(r"^SWEEPS := (.*)", MAKEFILE, re.MULTILINE)
+    assert {"variance", "headline"} <= set(sweeps.split())
+    assert set(settings.match) == {claim.estimator for claim in CLAIMS}
+    params = settings.hydra.sweeper.params
+    assert (params["distribution"], int(params["dimension"])) == (REFERENCE.distribution, REFERENCE.dimension)
+    assert (settings.samples, settings.objective.name) == (REFERENCE.samples, REFERENCE.objective)
+
+
+# --- the headline -----------------------------------------------------------------------------------------------------
 
 
 def test_the_headline_of_the_readme_is_that_of_the_report() -> None:

@@ -228,7 +228,7 @@ def test_the_configuration_trains_and_names_the_problem(tmp_path: Path) -> None:
     checkpoint = problem.objective.options["checkpoint"]
     assert checkpoint.startswith("vae-digits-2-")
     kept = sorted(path.name for path in (tmp_path / "results" / "inputs").iterdir())
-    assert kept == [f"{checkpoint}.csv", f"{checkpoint}.pt"]
+    assert kept == [f"{checkpoint}.csv", f"{checkpoint}.npz"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from harness.inputs import checkpoints
+from harness.inputs import checkpoints, kept
 from harness.inputs.checkpoints import Snapshot, address, snapshot_of, stem, trained
 from harness.inputs.datasets import image_data
 from harness.inputs.latents import gaussian_divergence
@@ -20,7 +20,7 @@ TINY = Recipe(latent=2, hidden=16, steps=200)
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "MEMORY", {})
+    monkeypatch.setattr(kept, "MEMORY", {})
 
 
 def negative_elbo(weights: checkpoints.Weights, x: torch.Tensor, noise: torch.Tensor) -> float:
@@ -62,28 +62,30 @@ def test_the_loss_is_torchs_own() -> None:
     assert float(cross_entropy(logits, torch.tensor([0.25, 0.0, 1.0]))) == pytest.approx(2.126928 - 0.5, abs=1e-5)
 
 
+def same(one: dict[str, checkpoints.Weights], other: dict[str, checkpoints.Weights]) -> bool:
+    """Every weight at every stage, to the bit."""
+    return all(torch.equal(one[s][name], other[s][name]) for s in STAGES for name in other[s])
+
+
 def test_a_checkpoint_is_kept_and_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = trained(TINY, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{stem(TINY)}.csv", f"{stem(TINY)}.pt"]
+    first = trained(TINY, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{stem(TINY)}.csv", f"{stem(TINY)}.npz"]
     assert (tmp_path / f"{stem(TINY)}.csv").read_text().startswith("step,negative_elbo,reconstruction,divergence\n2,")
     monkeypatch.setattr(checkpoints, "train", lambda *_: pytest.fail("trained again"))
-    assert trained(TINY) is kept  # from memory
-    checkpoints.MEMORY.clear()
-    again = trained(TINY, tmp_path)  # from the file
-    assert again is not kept
-    assert all(torch.equal(again[s][name], kept[s][name]) for s in STAGES for name in kept[s])
+    assert same(trained(TINY), first)  # from memory
+    kept.MEMORY.clear()
+    assert same(trained(TINY, tmp_path), first)  # from the file
 
 
 def test_a_damaged_or_missing_checkpoint_is_made_again(tmp_path: Path) -> None:
     recipe = Recipe(latent=2, hidden=4, steps=2)
-    kept, path = trained(recipe, tmp_path), tmp_path / f"{stem(recipe)}.pt"
+    first, path = trained(recipe, tmp_path), tmp_path / f"{stem(recipe)}.npz"
     whole = path.read_bytes()
     for content in (b"", b"nonsense", whole[:500], None):
-        checkpoints.MEMORY.clear()
+        kept.MEMORY.clear()
         path.unlink() if content is None else path.write_bytes(content)
-        again = trained(recipe, tmp_path)
-        assert all(torch.equal(again["end"][name], kept["end"][name]) for name in kept["end"])
-        assert len(path.read_bytes()) == len(whole)
+        assert same(trained(recipe, tmp_path), first)
+        assert path.read_bytes() == whole
 
 
 def test_every_option_has_its_own_address() -> None:

@@ -97,7 +97,7 @@ def test_what_the_workflows_cover() -> None:
     assert set(nightly[True]) == {"schedule", "workflow_dispatch"}
     assert ci["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
     runs = [step.get("run", "") for _, step in steps(ci)]
-    assert {"make lint", "make test"} <= set(runs)
+    assert {"make lint", "make test", "make test-lowest"} <= set(runs)
     assert any("harness.regression check" in run for run in runs)
     always = [step for _, step in steps(ci) if step.get("if") == "always()"]
     assert [bool(step.get("uses")) for step in always] == [False, True]  # the summary and the artifact
@@ -174,5 +174,5 @@ def test_the_wheel_runs_from_another_folder(tmp_path: Path) -> None:
     script = script.replace("venv/bin/python", f"{sys.executable} -P")
     done = subprocess.run(["bash", "-ec", script], cwd=elsewhere, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "report: reports/single.md" in done.stdout
+    assert "report: results/single/report.md" in done.stdout
     assert "normal × quadratic" in done.stdout

@@ -62,19 +62,27 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}  # type: ignore[union-attr]
 
 
-def distribution_from(plain: dict[str, Any], objective: ObjectiveSpec, inputs: Path) -> DistributionSpec:
-    """q; parameters of a ``fitted`` one come from the inputs floor."""
+def distribution_from(plain: dict[str, Any], objective: ObjectiveSpec, inputs: Path | None) -> DistributionSpec:
+    """q; parameters of a ``fitted`` one come from the inputs floor, by way of the folder ``inputs`` or memory alone."""
     if plain["fitted"] == "vae":
         return posterior_from(plain, objective)
     for key in ("name", "target"):
         if plain[key] == "???":
             raise ConfigurationError(f"distribution.{key} is missing; give a name and a target class")
-    parameters, name = varied(plain), plain["name"]
+    given, fitted, recipe = varied(plain), dict[str, Any](), ""
     if plain["fitted"] is not None:
-        from harness.inputs.posteriors import fitted_posterior
+        from harness.inputs.posteriors import fitted_posterior, posterior_name
 
-        parameters = {**fitted_posterior(plain["fitted"], inputs), **parameters}
-    return DistributionSpec(name, plain["target"], parameters, plain["constants"], plain["categories"])
+        fitted, recipe = dict(fitted_posterior(plain["fitted"], inputs)), posterior_name(plain["fitted"])
+    return with_fitted(plain, plain["name"], plain["target"], given, fitted, recipe)
+
+
+def with_fitted(
+    plain: dict[str, Any], name: str, target: str, given: dict[str, Any], fitted: dict[str, Any], recipe: str
+) -> DistributionSpec:
+    """q with ``fitted`` parameters, which ``recipe`` names, except where others are given."""
+    recipes = {leaf: recipe for leaf in fitted if leaf not in given}
+    return DistributionSpec(name, target, {**fitted, **given}, plain["constants"], plain["categories"], recipes)
 
 
 def varied(plain: dict[str, Any]) -> dict[str, Any]:
@@ -105,12 +113,12 @@ def posterior_from(plain: dict[str, Any], objective: ObjectiveSpec) -> Distribut
     snapshot = snapshot_from(objective.options)
     kind = [] if snapshot.recipe.latents == "gaussian" else [snapshot.recipe.latents]
     name = "_".join([plain["name"], *kind, snapshot.stage, str(snapshot.recipe.latent)])
-    parameters = {**snapshot.posterior(), **plain["parameters"]}
-    return DistributionSpec(name, snapshot.recipe.kind.target, parameters, plain["constants"], plain["categories"])
+    target = snapshot.recipe.kind.target
+    return with_fitted(plain, name, target, plain["parameters"], snapshot.posterior(), snapshot.name)
 
 
-def objective_from(plain: dict[str, Any], inputs: Path) -> ObjectiveSpec:
-    """f: everything but its name and target is an option. A model that is not there yet is trained."""
+def objective_from(plain: dict[str, Any], inputs: Path | None) -> ObjectiveSpec:
+    """f: everything but its name and target is an option. A model not yet in ``inputs``, or in memory, is trained."""
     options = {key: value for key, value in plain.items() if key not in ("name", "target")}
     if plain["target"] == "vae":
         from harness.inputs.checkpoints import stem, trained

@@ -39,6 +39,11 @@ def arguments(overrides: Sequence[str], folder: Path, seed: int, jobs: int) -> l
     return [SWEEP, *overrides, f"results={folder}", f"seed={seed}", "report=null", *parallel]
 
 
+def inputs_of(folder: Path) -> Path:
+    """Where a run into this folder has its trained values and reference runs: beside it."""
+    return folder.parent / "inputs"
+
+
 def measure_sweep(overrides: Sequence[str], folder: Path, seed: int, jobs: int) -> int:
     """Run it through the same entry as any other sweep; its table is not shown. Returns its exit code."""
     with contextlib.redirect_stdout(io.StringIO()):
@@ -92,7 +97,7 @@ def confirm(suspects: Iterable[Suspect], overrides: Sequence[str], folder: Path,
     one of them asks of a draw (a path) can be what breaks another.
     """
     wanted = set(suspects)
-    archive = ReferenceArchive(folder.parent / "inputs")
+    archive = ReferenceArchive(inputs_of(folder))
     records = []
     for job in planned(overrides, folder, seed):
         problem = replace(job.problem, seed=confirmation_seed(seed))

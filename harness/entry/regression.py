@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.entry.gate import confirm, measure_sweep, suspect_of
+from harness.entry.gate import confirm, inputs_of, measure_sweep, suspect_of
 from harness.judgement.pairing import names
 from harness.judgement.regression import (
     BASELINE,
@@ -32,7 +32,7 @@ from harness.storage.baseline import Baseline
 from harness.storage.benchmarks import rounds
 from harness.storage.files import write_atomically
 from harness.storage.tables import empty_records, load_records
-from harness.vocabulary.errors import ConfigurationError, StorageError
+from harness.vocabulary.errors import BaselineError, ConfigurationError, StorageError
 
 #: Suspicions that are looked at again at once; further ones only while none of these is confirmed.
 BATCH = 6
@@ -64,6 +64,7 @@ def check(options: Namespace) -> int:
         if options.records is not None:
             judgement = judge(before, load_records(options.records))
         else:
+            baseline.lend(inputs_of(folder))
             measured = measure_sweep(overrides, folder, manifest["seed"], options.jobs)
             if measured == INTERRUPTED:
                 return INTERRUPTED
@@ -121,12 +122,22 @@ def update(options: Namespace) -> int:
     with fresh_folder(options.keep) as folder:
         source = options.records
         if source is None:
+            lend_what_is_whole(baseline, inputs_of(folder))
             code = measure_sweep(overrides, folder, seed, options.jobs)
             if code != PASS:
                 return code
             source = folder
         path = source / "records.csv" if source.is_dir() else source
         return moved(baseline, path, options.reason.strip(), overrides, seed)
+
+
+def lend_what_is_whole(baseline: Baseline, inputs: Path) -> None:
+    """Trained values of the baseline that is to be replaced; what is broken there is trained anew."""
+    try:
+        if baseline.history():
+            baseline.lend(inputs)
+    except BaselineError as error:
+        print(f"harness: training anew, since {error}", file=sys.stderr)
 
 
 def inherited(baseline: Baseline, options: Namespace) -> tuple[Sequence[str], int]:
@@ -158,7 +169,8 @@ def moved(baseline: Baseline, path: Path, reason: str, overrides: Sequence[str],
             print(console(judgement))
         except Exception as error:  # a broken baseline is what an update mends
             print(f"harness: replacing a baseline that cannot be compared with: {error}", file=sys.stderr)
-    baseline.move(path, reason, {"torch": version("torch"), "rows": len(records)}, overrides, int(seeds[0]))
+    about = {"torch": version("torch"), "rows": len(records)}
+    baseline.move(path, reason, about, overrides, int(seeds[0]), inputs_of(path.parent))
     print(f"baseline: {baseline.folder}, {len(records)} rows, seed {seeds[0]}")
     return PASS
 

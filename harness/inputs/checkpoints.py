@@ -1,15 +1,11 @@
 """Trained autoencoders, kept as files, and a posterior at one of their checkpoints on a frozen minibatch.
 
-Training is a function of its recipe, the images and torch's version; their digest is part of the files' names. A
-process that has trained or loaded a model keeps it in memory.
+A model is named by its recipe and the images; its weights, which differ in their last bits from processor to processor,
+are in no name.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,15 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.inputs.datasets import image_data
+from harness.inputs.datasets import image_data, raw_images
+from harness.inputs.kept import Arrays, kept, write
 from harness.inputs.latents import DRAWS, KINDS
-from harness.inputs.vae import BATCH, CURVE, DECAYS, LEARNING_RATE, STAGES, Recipe, Weights, encode, train
-from harness.vocabulary.cells import digest
-from harness.vocabulary.errors import ConfigurationError, StorageError, choose
+from harness.inputs.vae import BATCH, CURVE, DECAYS, LEARNING_RATE, STAGES, WEIGHTS, Recipe, Weights, encode, train
+from harness.vocabulary.cells import digest, trained_name
+from harness.vocabulary.errors import ConfigurationError, choose
 from harness.vocabulary.seeds import seed_of
 
 VERSION = 1  # of the recipe's own constants and loop
-MEMORY: dict[str, dict[str, Weights]] = {}
+#: What a model's file holds.
+ARRAYS = tuple(f"{stage}/{name}" for stage in STAGES for name in WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,11 @@ class Snapshot:
         seed = seed_of("minibatch", self.recipe.data, self.minibatch, self.minibatch_seed)
         chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
         return images[chosen[: self.minibatch]]
+
+    @property
+    def name(self) -> str:
+        """What stands in names for the numbers of ``posterior``: the model, the stage and the minibatch."""
+        return trained_name(stem(self.recipe), self.stage, self.minibatch, self.minibatch_seed)
 
     def posterior(self) -> dict[str, Any]:
         """q(z|x) of the minibatch as nested lists: ``loc`` and ``log_scale``, or ``logits``; [B, D] or [B, D, K]."""
@@ -84,11 +87,13 @@ def positive(name: str, value: object, most: int | None = None) -> None:
 
 
 def address(recipe: Recipe) -> str:
-    """A digest of all that training depends on."""
-    images = image_data(recipe.data, recipe.images)
-    pixels = hashlib.sha256(images.numpy().tobytes()).hexdigest()
-    constants = [VERSION, BATCH, DRAWS, LEARNING_RATE, *DECAYS, torch.__version__]
-    options: dict[str, Any] = {**asdict(recipe), "images": pixels}
+    """A digest of the recipe: every option and constant, and the images as whole numbers.
+
+    Nothing that a processor computed is in it, nor the version of torch: where the recipe is the same, whoever has the
+    weights need not train them again.
+    """
+    constants = [VERSION, BATCH, DRAWS, LEARNING_RATE, *DECAYS]
+    options: dict[str, Any] = {**asdict(recipe), "images": raw_images(recipe.data, recipe.images).digest}
     return digest([options, constants])
 
 
@@ -99,44 +104,18 @@ def stem(recipe: Recipe) -> str:
 
 
 def trained(recipe: Recipe, folder: Path | None = None) -> dict[str, Weights]:
-    """Stage → weights: from memory, from ``folder``, or trained now and kept in both.
+    """Stage → weights: from ``folder``, from memory, or trained now; then kept in both.
 
     Raises: StorageError where the folder is not writable.
     """
-    key = address(recipe)
-    path = None if folder is None else folder / f"{stem(recipe)}.pt"
-    if key not in MEMORY:
-        MEMORY[key] = stored(path) or fresh(recipe, path)
-    return MEMORY[key]
+    found = kept(stem(recipe), folder, ARRAYS, lambda: fresh(recipe, folder))
+    return {stage: {name: torch.from_numpy(found[f"{stage}/{name}"]) for name in WEIGHTS} for stage in STAGES}
 
 
-def stored(path: Path | None) -> dict[str, Weights] | None:
-    """The checkpoints in a file; None where there is none or it cannot be read."""
-    try:
-        content = None if path is None else torch.load(path, weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
-        return None
-    return content if isinstance(content, dict) and set(content) == set(STAGES) else None
-
-
-def fresh(recipe: Recipe, path: Path | None) -> dict[str, Weights]:
-    """Trained now; with a path, the checkpoints are kept there and the loss curve beside them as CSV."""
+def fresh(recipe: Recipe, folder: Path | None) -> Arrays:
+    """Trained now: weights by stage and name; with a folder, the loss curve is left there as CSV."""
     stages, curve = train(recipe, image_data(recipe.data, recipe.images))
-    if path is not None:
-        buffer = io.BytesIO()
-        torch.save(stages, buffer)
+    if folder is not None:
         rows = [",".join(CURVE), *(",".join(f"{value:.6g}" for value in row) for row in curve.tolist())]
-        write(path.with_suffix(".csv"), ("\n".join(rows) + "\n").encode())
-        write(path, buffer.getvalue())
-    return dict(stages)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Atomically. Raises: StorageError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}; choose another folder") from None
+        write(folder / f"{stem(recipe)}.csv", ("\n".join(rows) + "\n").encode())
+    return {f"{stage}/{name}": value.numpy() for stage, weights in stages.items() for name, value in weights.items()}

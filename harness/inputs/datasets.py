@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
 import zlib
 from dataclasses import dataclass
@@ -46,27 +47,49 @@ def load_dataset(name: str) -> BinaryClassification:
     return DATASETS[name]()
 
 
+@dataclass(frozen=True)
+class Images:
+    """``pixels``: whole numbers from 0 to ``white``, uint8 [n, pixels], as the data set has them."""
+
+    pixels: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    white: int
+
+    @property
+    def digest(self) -> str:
+        """Of the whole numbers, which are the same on every machine."""
+        shape = "x".join(map(str, self.pixels.shape))
+        return hashlib.sha256(shape.encode() + b"\0" + self.pixels.tobytes()).hexdigest()
+
+
 @lru_cache(maxsize=4)
-def image_data(data: str, images: str | None = None) -> Tensor:
-    """Images as intensities in [0, 1], float32 [n, pixels]: ``digits`` (bundled), or ``mnist`` from an IDX file."""
+def raw_images(data: str, images: str | None = None) -> Images:
+    """The whole numbers of ``digits`` (bundled), or of ``mnist`` from an IDX file. Raises: ConfigurationError."""
     if data == "digits":
         return digits()
     if data != "mnist":
         raise ConfigurationError(choose("image data", data, ("digits", "mnist")))
     if images is None:
         raise ConfigurationError("mnist: expected images=<path of train-images-idx3-ubyte or its .gz>, got none")
-    return idx_images(Path(images)).flatten(1)
+    pixels = idx_images(Path(images))
+    return Images(pixels.reshape(len(pixels), -1), 255)
 
 
-def digits() -> Tensor:
+@lru_cache(maxsize=4)
+def image_data(data: str, images: str | None = None) -> Tensor:
+    """The same as intensities in [0, 1], float32 [n, pixels]."""
+    raw = raw_images(data, images)
+    return torch.as_tensor(raw.pixels.astype(np.float32) / raw.white)
+
+
+def digits() -> Images:
     """Optical recognition of handwritten digits, 1797 images of 8 × 8 (scikit-learn's bundled copy): [1797, 64]."""
     from sklearn.datasets import load_digits
 
-    return torch.as_tensor(load_digits().data / 16, dtype=torch.float32)
+    return Images(load_digits().data.astype(np.uint8), 16)
 
 
-def idx_images(path: Path) -> Tensor:
-    """Images of an IDX file, plain or gzipped: bytes [n, height, width] → float32 in [0, 1].
+def idx_images(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Images of an IDX file, plain or gzipped: uint8 [n, height, width].
 
     Format: 0, 0, 8 (unsigned bytes), number of dimensions; each dimension as four bytes, the first one highest; values.
     Source: LeCun, Cortes and Burges, *The MNIST database of handwritten digits*.
@@ -83,5 +106,4 @@ def idx_images(path: Path) -> Tensor:
     if len(content) != 16 + math.prod(shape) or 0 in shape:
         size = " × ".join(map(str, shape))
         raise ConfigurationError(f"images: {path} declares {size} bytes of images, and holds {len(content) - 16}")
-    pixels = np.frombuffer(content, np.uint8, offset=16).reshape(shape)
-    return torch.as_tensor(pixels.astype(np.float32) / 255)
+    return np.frombuffer(content, np.uint8, offset=16).reshape(shape)

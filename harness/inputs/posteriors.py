@@ -6,41 +6,47 @@ reparameterized estimator and the closed-form KL, as Mohamed et al. (2020), §8.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from harness.inputs.datasets import BinaryClassification, load_dataset
-from harness.vocabulary.cells import digest
+from harness.inputs.kept import kept
+from harness.vocabulary.cells import digest, trained_name
 from harness.vocabulary.seeds import seed_of
 
-#: The recipe; its hash is part of the cached file's name.
+#: The recipe; its hash is part of the posterior's name.
 RECIPE: dict[str, Any] = {
     "steps": 5000, "minibatch": 32, "samples": 50, "learning_rate": 1e-3, "schedule": "quarter cosine", "seed": 0,
     "version": 1,
 }  # fmt: skip
+LEAVES = ("loc", "log_scale")
 
 
-def fitted_posterior(dataset: str, folder: Path) -> dict[str, list[float]]:
-    """``{"loc": [...], "log_scale": [...]}`` of the fitted posterior, from ``folder`` or fitted now and kept there."""
-    path = folder / f"posterior-{dataset}-{digest([dataset, RECIPE])}.json"
-    try:
-        stored: dict[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
-        return stored
-    except (OSError, ValueError):
-        pass
-    fitted = fit(load_dataset(dataset))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(fitted), encoding="utf-8")
-    temporary.replace(path)
-    return fitted
+def stem(dataset: str) -> str:
+    """Name of a fitted posterior's file without suffix: ``posterior-breast_cancer-<digest of the recipe>``."""
+    return f"posterior-{dataset}-{digest([dataset, RECIPE])}"
+
+
+def fitted_posterior(dataset: str, folder: Path | None) -> dict[str, list[float]]:
+    """``{"loc": [...], "log_scale": [...]}``: from ``folder``, from memory, or fitted now and kept in both.
+
+    Raises: StorageError where the folder is not writable.
+    """
+    found = kept(
+        stem(dataset), folder, LEAVES, lambda: {n: np.asarray(v) for n, v in fit(load_dataset(dataset)).items()}
+    )
+    return {name: found[name].tolist() for name in LEAVES}
+
+
+def posterior_name(dataset: str) -> str:
+    """What stands in names for its numbers."""
+    return trained_name(stem(dataset))
 
 
 def fit(data: BinaryClassification) -> dict[str, list[float]]:

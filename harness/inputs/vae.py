@@ -25,6 +25,9 @@ Weights = Mapping[str, Tensor]
 
 STAGES = ("start", "middle", "end")
 BATCH, LEARNING_RATE, DECAYS = 128, 2e-3, (0.9, 0.999)
+WEIGHTS = tuple(
+    f"{layer}.{part}" for layer in ("encoder.0", "encoder.1", "decoder.0", "decoder.1") for part in ("weight", "bias")
+)
 #: Rows of the loss curve, each the mean over the steps since the row before.
 CURVE = ("step", "negative_elbo", "reconstruction", "divergence")
 CURVE_ROWS = 100

@@ -1,13 +1,11 @@
 """Two record sets side by side: which rows of a baseline and of a check are estimates of the same gradient.
 
-A row's name is every column of ``KEY`` but the seed, since a check on fresh draws is a check all the same. Values of
-data points stand in a record by their shape and a digest; only the shape counts here, because a model trained on
-another processor differs in its last bits.
+A row's name is every column of ``KEY`` but the seed, since a check on fresh draws is a check all the same. The same
+problem has the same name on every machine: what was trained stands there by its recipe.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +17,6 @@ from harness.vocabulary.records import CLOCK_COLUMNS, COLUMNS, KEY
 NAME: tuple[str, ...] = tuple(column for column in KEY if column != "seed")
 #: Columns that a row by itself decides: the clock's vary, and ratios belong to two rows.
 OWN: tuple[str, ...] = tuple(c for c in COLUMNS if c not in CLOCK_COLUMNS and "relative" not in c)
-DIGEST = re.compile(r"( values), [0-9a-f]{8}")
 
 Name = tuple[object, ...]
 Row = dict[str, Any]
@@ -38,8 +35,7 @@ class Pairing:
 
 def names(records: pd.DataFrame) -> list[Name]:
     """The name of each row."""
-    rows = records[list(NAME)].itertuples(index=False, name=None)
-    return [tuple(DIGEST.sub(r"\1", part) if isinstance(part, str) else part for part in row) for row in rows]
+    return list(records[list(NAME)].itertuples(index=False, name=None))
 
 
 def pair(baseline: pd.DataFrame, check: pd.DataFrame) -> Pairing:

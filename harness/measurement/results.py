@@ -44,14 +44,14 @@ def identity_columns(cell: Cell, device: str, estimator: Estimator | None = None
         "device": device,
         "dtype": problem.dtype,
         "seed": problem.seed,
-        "distribution_parameters": compact_json(shortened({**q.parameters, **constants})),
+        "distribution_parameters": compact_json(shortened({**q.named_parameters, **constants})),
         "objective_parameters": compact_json(dict(f.options)),
         "estimator_parameters": compact_json(dict(cell.estimator.options if estimator is None else estimator.options)),
     }
 
 
 def shortened(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of data points, [B][D], by their shape and digest: a row has no room for thousands of numbers."""
+    """Given values of data points, [B][D], by their shape and digest: a row has no room for thousands of numbers."""
     short = {}
     for name, value in parameters.items():
         points = [row for row in value if isinstance(row, list)] if isinstance(value, list) else []

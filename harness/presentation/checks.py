@@ -182,7 +182,7 @@ def kurtoses(frame: pd.DataFrame) -> list[str]:
     for method in method_order(frame):
         rows = frame[(frame["method"] == method) & frame["kurtosis"].notna()]
         if len(rows):
-            numbers = (rows["precision_reached"].median(), rows["kurtosis"].median(), rows["kurtosis"].max())
+            numbers = (rows["precision_reached"].dropna().median(), rows["kurtosis"].median(), rows["kurtosis"].max())
             body.append([method, len(rows), *map(number, numbers), f"{int(rows['tail_flag'].sum())}/{len(rows)}"])
     headers = ["estimator", "rows", "relative half-width (median)", "kurtosis (median)", "largest", "flagged"]
     text = (

@@ -40,7 +40,7 @@ def choosing_section(records: RecordSet) -> list[str]:
     parts = ["## Which estimator, problem by problem"]
     if rows.empty:
         return [*parts, "No row was timed."]
-    quality = (rows["seconds_iqr"] / rows["seconds"])[rows["seconds_iqr"] > 0].median()
+    quality = (rows["seconds_iqr"] / rows["seconds"])[rows["seconds_iqr"] > 0].dropna().median()
     problems = [group for _, group in first_parameter(rows).groupby(["q", "f"], sort=False)]
     parts += [EXPLANATION.format(quality=percent(quality, 1)), recommended(problems), compared(problems)]
     folds = [folded(f"{problem_of(group)}, {where(group)}", detail(group)) for group in problems]

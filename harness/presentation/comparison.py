@@ -139,8 +139,8 @@ def by_estimator(found: Comparison, a: pd.DataFrame) -> Table:
             method,
             *(str(count.get(verdict, 0)) for verdict in VERDICTS),
             interval(ratio.median(), ratio.min(), ratio.max()) if len(ratio) else UNKNOWN,
-            number(mine["detectable_ratio"].median()),
-            number(mine["time_ratio"].median()),
+            number(mine["detectable_ratio"].dropna().median()),
+            number(mine["time_ratio"].dropna().median()),
         ])  # fmt: skip
     headers = ["estimator", *VERDICTS, "B ÷ A, median [least, most]", "detectable (median)", "time B ÷ A (median)"]
     return Table(headers, lines)

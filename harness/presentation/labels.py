@@ -79,10 +79,12 @@ def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
 def places(frame: pd.DataFrame, basis: pd.DataFrame) -> list[str]:
     """Device, dtype and seed as far as they differ within these records."""
     differing = [name for name in ("device", "dtype", "seed") if basis[name].nunique() > 1]
+    if not differing:
+        return [""] * len(frame)
     texts = []
     for row in frame[differing].itertuples(index=False, name=None):
         words = [f"seed {v}" if name == "seed" else str(v) for name, v in zip(differing, row, strict=True)]
-        texts.append(f" ({', '.join(words)})" if words else "")
+        texts.append(f" ({', '.join(words)})")
     return texts
 
 

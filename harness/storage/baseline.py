@@ -1,23 +1,30 @@
-"""The committed baseline: ``records.csv`` and a manifest that vouches for its bytes and says why it was moved."""
+"""The committed baseline: ``records.csv``, the trained values that they were measured at, and a manifest.
+
+The manifest vouches for the bytes of both and says why they were moved. Trained values differ in their last bits from
+machine to machine, and would be measured as another problem there: so they travel with the records, in ``inputs/``.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.storage.files import write_atomically
 from harness.storage.tables import load_records
-from harness.vocabulary.cells import SCHEMA_VERSION
+from harness.vocabulary.cells import SCHEMA_VERSION, trained_file
 from harness.vocabulary.errors import BaselineError, StorageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORDS, MANIFEST = "records.csv", "manifest.json"
+RECORDS, MANIFEST, INPUTS = "records.csv", "manifest.json", "inputs"
+#: Of a file of trained values.
+ARRAYS = ".npz"
 ADVICE = 'make one with `python -m harness.regression update --reason "…"`'
 
 
@@ -29,9 +36,34 @@ def digest_of(path: Path) -> str:
         raise BaselineError(f"cannot read {path}: {error.strerror or error}; {ADVICE}") from None
 
 
+def trained_names(records: pd.DataFrame) -> set[str]:
+    """The trained values that records speak of: the files of q's parameters, and the checkpoint that f is about."""
+    found = {trained_file(value) for value in values_of(records, "distribution_parameters", None)}
+    found |= {str(value) for value in values_of(records, "objective_parameters", "checkpoint")}
+    return {name for name in found if name is not None}
+
+
+def values_of(records: pd.DataFrame, column: str, option: str | None) -> Iterator[object]:
+    """Every value in a column of JSON options, or every value of one option that is there."""
+    for text in records[column].unique():
+        options: dict[str, object] = json.loads(text)
+        yield from (v for name, v in options.items() if (option is None or name == option) and v is not None)
+
+
+def copy(source: Path, target: Path) -> None:
+    """The bytes of one file, a reader of ``target`` never seeing half of them. Raises: StorageError."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(source.read_bytes())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise StorageError(f"cannot copy {source} to {target}: {error.strerror or error}") from None
+
+
 @dataclass(frozen=True)
 class Baseline:
-    """One folder: ``records.csv`` and ``manifest.json`` (digest, schema, versions, overrides, seed, reasons)."""
+    """One folder: ``records.csv``, ``inputs/`` and ``manifest.json`` (digests, schema, overrides, seed, reasons)."""
 
     folder: Path
 
@@ -52,13 +84,7 @@ class Baseline:
     def load(self) -> pd.DataFrame:
         """Its records. Raises: BaselineError where they are missing, of another schema, or not those vouched for."""
         manifest = self.manifest()
-        found = digest_of(self.folder / RECORDS)
-        if found != manifest["records_sha256"]:
-            expected = manifest["records_sha256"]
-            raise BaselineError(
-                f"{self.folder / RECORDS} does not match its manifest: sha256 {found[:12]}…, expected "
-                f"{str(expected)[:12]}…; restore it or move the baseline with `update --reason`"
-            )
+        self.vouch(RECORDS, manifest["records_sha256"])
         if manifest["schema_version"] != SCHEMA_VERSION:
             version = manifest["schema_version"]
             raise BaselineError(f"{self.folder} has schema version {version}, expected {SCHEMA_VERSION}; {ADVICE}")
@@ -67,6 +93,39 @@ class Baseline:
         except StorageError as error:
             raise BaselineError(str(error)) from None
 
+    def vouch(self, name: str, expected: str) -> None:
+        """Raises: BaselineError where a file is not the one that the manifest vouches for."""
+        found = digest_of(self.folder / name)
+        if found != expected:
+            raise BaselineError(
+                f"{self.folder / name} does not match its manifest: sha256 {found[:12]}…, expected "
+                f"{str(expected)[:12]}…; restore it or move the baseline with `update --reason`"
+            )
+
+    def lend(self, folder: Path) -> None:
+        """Put its trained values where a run looks for them. Raises: BaselineError for one that is not vouched for."""
+        for name, expected in self.manifest().get("trained_sha256", {}).items():
+            self.vouch(f"{INPUTS}/{name}", expected)
+            copy(self.folder / INPUTS / name, folder / name)
+
+    def take(self, names: set[str], folder: Path) -> dict[str, str]:
+        """Keep these trained values of a run, and no others; returns their digests by file name.
+
+        Raises: StorageError where the run has left one out.
+        """
+        for name in sorted(names):
+            if not (folder / f"{name}{ARRAYS}").is_file():
+                raise StorageError(
+                    f"the records speak of trained values that are not there: expected {folder / name}{ARRAYS}; let "
+                    "`update` measure by itself, or name the folder of a run that still has its inputs beside it"
+                )
+        for name in sorted(names):
+            copy(folder / f"{name}{ARRAYS}", self.folder / INPUTS / f"{name}{ARRAYS}")
+        for path in sorted((self.folder / INPUTS).glob(f"*{ARRAYS}")):
+            if path.stem not in names:
+                path.unlink()
+        return {f"{name}{ARRAYS}": digest_of(self.folder / INPUTS / f"{name}{ARRAYS}") for name in sorted(names)}
+
     def history(self) -> list[dict[str, Any]]:
         """Why it was moved, oldest first; empty where there is none yet."""
         try:
@@ -74,14 +133,20 @@ class Baseline:
         except BaselineError:
             return []
 
-    def move(self, records: Path, reason: str, about: dict[str, Any], overrides: Sequence[str], seed: int) -> None:
-        """Replace it by other records, and say why. ``about``: versions that they were measured with."""
-        text = records.read_text(encoding="utf-8")
+    def move(
+        self, records: Path, reason: str, about: Mapping[str, Any], overrides: Sequence[str], seed: int, inputs: Path
+    ) -> None:
+        """Replace it by other records, and say why.
+
+        ``about``: versions that they were measured with. ``inputs``: where their run has its trained values.
+        """
+        trained = self.take(trained_names(load_records(records)), inputs)
         history = [*self.history(), {"reason": reason, "records_sha256": digest_of(records), **about}]
-        write_atomically(self.folder / RECORDS, text)
+        copy(records, self.folder / RECORDS)
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "records_sha256": digest_of(self.folder / RECORDS),
+            "trained_sha256": trained,
             "overrides": list(overrides),
             "seed": seed,
             **about,

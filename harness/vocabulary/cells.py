@@ -19,6 +19,9 @@ MINIMUM_BLOCKS = 64
 DTYPES = ("float32", "float64")
 DEVICES = ("cpu", "cuda", "mps", "auto")
 
+#: Begins what stands in names for trained numbers.
+TRAINED = "trained"
+
 
 def compact_json(value: object) -> str:
     """JSON with sorted keys and no spaces: the same bytes for the same value."""
@@ -30,15 +33,44 @@ def digest(value: object) -> str:
     return hashlib.sha256(compact_json(value).encode()).hexdigest()[:20]
 
 
+def trained_name(file: str, *parts: int | str) -> str:
+    """What stands in names for numbers that were trained: the file that has them, and which of them are meant.
+
+    >>> trained_name("vae-digits-8-0a1b", "end", 32)
+    'trained:vae-digits-8-0a1b:end:32'
+    """
+    return ":".join([TRAINED, file, *map(str, parts)])
+
+
+def trained_file(value: object) -> str | None:
+    """The file that such a name speaks of; None of anything else.
+
+    >>> trained_file("trained:vae-digits-8-0a1b:end:32"), trained_file("left"), trained_file(0.45)
+    ('vae-digits-8-0a1b', None, None)
+    """
+    parts = value.split(":") if isinstance(value, str) else []
+    return parts[1] if len(parts) > 1 and parts[0] == TRAINED else None
+
+
 @dataclass(frozen=True)
 class DistributionSpec:
-    """``q_θ``: a class with the interface of ``torch.distributions``, its parameters (differentiated) and constants."""
+    """``q_θ``: a class with the interface of ``torch.distributions``, its parameters (differentiated) and constants.
+
+    ``recipes``: parameter → ``trained_name``, for those whose values were computed here and not given. Their last bits
+    differ from machine to machine, so that the recipe stands for them in every name.
+    """
 
     name: str
     target: str
     parameters: Mapping[str, Any]
     constants: Mapping[str, Any] = field(default_factory=dict)
     categories: int | None = None
+    recipes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def named_parameters(self) -> dict[str, Any]:
+        """Each parameter by its value if that was given, else by its recipe."""
+        return {**self.parameters, **self.recipes}
 
 
 @dataclass(frozen=True)
@@ -70,6 +102,13 @@ class Problem:
     dtype: str = "float32"
     seed: int = 0
 
+    def axes(self) -> dict[str, Any]:
+        """What names it, as plain values: the same on every machine."""
+        plain = asdict(self)
+        del plain["distribution"]["recipes"]
+        plain["distribution"]["parameters"] = self.distribution.named_parameters
+        return plain
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -99,13 +138,16 @@ class Cell:
     policy: Policy
 
     def identity(self) -> dict[str, Any]:
-        """All that decides the numbers of this cell. Clock budgets do not, nor does the time spent on timing."""
+        """All that decides the numbers of this cell, but for the machine.
+
+        Clock budgets do not, nor does the time spent on timing.
+        """
         policy = asdict(self.policy)
         del policy["budget_seconds"], policy["timing_seconds"], policy["timing_threads"]
         if self.policy.replicates is not None:
             del policy["precision"]
         return {
-            "problem": asdict(self.problem),
+            "problem": self.problem.axes(),
             "estimator": asdict(self.estimator),
             "samples": self.samples,
             "policy": policy,

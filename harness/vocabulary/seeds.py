@@ -7,7 +7,6 @@ estimator, a sample count or a block changes nobody else's draws.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from typing import Literal
 
 from harness.vocabulary.cells import Problem, compact_json
@@ -32,14 +31,14 @@ Purpose = Literal[
 
 def problem_key(problem: Problem) -> str:
     """The axes of a problem that decide its draws: all but the device (its generator differs anyway)."""
-    axes = asdict(problem)
+    axes = problem.axes()
     del axes["device"]
     return compact_json(axes)
 
 
 def question_key(problem: Problem) -> str:
     """The axes of a problem that its answer depends on: q, f and D, not seed, dtype or device."""
-    axes = asdict(problem)
+    axes = problem.axes()
     return compact_json({name: axes[name] for name in ("distribution", "objective", "dimension")})
 
 
