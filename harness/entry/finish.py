@@ -49,7 +49,7 @@ def manifest(
     """What was planned and on what it ran."""
     return {
         "name": settings.name,
-        "command": f"python -m harness {shlex.join(argv)}".removesuffix(" --multirun").strip(),
+        "command": f"python -m harness {shlex.join(argv)}".strip(),
         "schema_version": SCHEMA_VERSION,
         "jobs": jobs,
         "cells": cells,

@@ -8,7 +8,6 @@ import re
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.storage.shipped import config_folder
 from harness.vocabulary.errors import choose
 
 
@@ -18,13 +17,19 @@ def one_line(error: BaseException) -> str:
     missing = re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text)
     if missing is not None:
         group, name = missing.groups()
-        return choose(group, name, [path.stem for path in (config_folder() / group).glob("*.yaml")])
+        return choose(group, name, available(str(error)))
     if "add --multirun to your command line" in text:
         return text.split(";")[0] + "; several values make a sweep: add --multirun, or use key=[a,b] for one list"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         return from_omegaconf(cause, text)
     return text
+
+
+def available(text: str) -> list[str]:
+    """The choices that Hydra found in all its folders: the indented lines of its own message."""
+    listed = text.partition("Available options in")[2].partition("Config search path:")[0]
+    return [line.strip() for line in listed.splitlines()[1:] if line.strip()]
 
 
 def from_omegaconf(cause: OmegaConfBaseException, text: str) -> str:
