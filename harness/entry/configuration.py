@@ -229,12 +229,11 @@ def policy_from(plain: dict[str, Any]) -> Policy:
     precision, replicates = plain["precision"], plain["replicates"]
     if isinstance(precision, bool) or not isinstance(precision, int | float) or not 0 < precision < 1:
         raise ConfigurationError(f"precision: expected a number between 0 and 1, got {precision!r}")
-    if replicates is not None and not (
-        isinstance(replicates, int) and MINIMUM_REPLICATES <= replicates <= MOST_REPLICATES
-    ):
+    least, most = MINIMUM_REPLICATES, MOST_REPLICATES
+    if replicates is not None and not (isinstance(replicates, int) and least <= replicates <= most):
         raise ConfigurationError(
-            f"replicates: expected null (as many as precision needs) or at least {MINIMUM_REPLICATES} and at most "
-            f"{MOST_REPLICATES}, got {replicates}"
+            f"replicates: expected null (as many as precision needs) or at least {least}, got {replicates}"
+            + (f"; at most {most}" if isinstance(replicates, int) and replicates > most else "")
         )
     return Policy(
         replicates,

@@ -20,8 +20,9 @@ from pathlib import Path
 
 #: The floors whose source decides the numbers.
 MEASURING_FLOORS = ("vocabulary", "inputs", "mathematics", "statistics", "measurement")
-#: Where measuring begins.
+#: Where measuring begins, and the objects of its own that it is handed.
 ROOT = "harness.measurement.runner"
+HANDED = (("harness.vocabulary.cells", "Job"), ("harness.vocabulary.cells", "Cell"))
 #: Tables of which a cell sees the entry of its own estimator or objective alone.
 TABLES: dict[str, str] = {
     "harness.mathematics.estimators.ESTIMATORS": "estimator",
@@ -45,6 +46,8 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 def canonical(node: object) -> object:
     """A syntax tree as plain lists: without positions, texts that are statements, and fields that are empty."""
+    if isinstance(node, ast.JoinedStr):  # some versions put empty texts between its parts
+        return ["JoinedStr", [canonical(v) for v in node.values if not isinstance(v, ast.Constant) or v.value]]
     if isinstance(node, ast.AST):
         parts = [[name, canonical(value)] for name, value in sorted(ast.iter_fields(node)) if name not in SILENT]
         return [type(node).__name__, *([name, value] for name, value in parts if value not in (None, []))]
@@ -254,4 +257,4 @@ LIBRARY = Library(Path(__file__).resolve().parent.parent)
 @lru_cache(maxsize=4096)
 def library_digest(estimator: str, objective: str, also: tuple[Name, ...] = ()) -> str:
     """Hash of the harness's own source that measuring one estimator and objective reaches. ``also``: further roots."""
-    return LIBRARY.digest([(ROOT, "*"), *also], {"estimator": estimator, "objective": objective})
+    return LIBRARY.digest([(ROOT, "*"), *HANDED, *also], {"estimator": estimator, "objective": objective})
