@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from pathlib import Path
 
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -17,7 +18,7 @@ def one_line(error: BaseException) -> str:
     missing = re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text)
     if missing is not None:
         group, name = missing.groups()
-        return choose(group, name, available(str(error)))
+        return choose(group, name, available(group, str(error)))
     if "add --multirun to your command line" in text:
         return text.split(";")[0] + "; several values make a sweep: add --multirun, or use key=[a,b] for one list"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
@@ -26,10 +27,10 @@ def one_line(error: BaseException) -> str:
     return text
 
 
-def available(text: str) -> list[str]:
-    """The choices that Hydra found in all its folders: the indented lines of its own message."""
-    listed = text.partition("Available options in")[2].partition("Config search path:")[0]
-    return [line.strip() for line in listed.splitlines()[1:] if line.strip()]
+def available(group: str, text: str) -> set[str]:
+    """The choices of a group in all folders that Hydra's own message says it searched."""
+    folders = re.findall(r"provider=.*?, path=file://(.*)", text)
+    return {path.stem for folder in folders for path in (Path(folder) / group).glob("*.yaml")}
 
 
 def from_omegaconf(cause: OmegaConfBaseException, text: str) -> str:
