@@ -24,17 +24,8 @@ from harness.measurement.runner import measure
 from harness.storage.archive import ReferenceArchive
 from harness.storage.cells import address_of
 from harness.storage.plugins import Untold, installed_names, source_of
-from harness.storage.sources import (
-    HANDED,
-    LIBRARY,
-    MEASURING_FLOORS,
-    ROOT,
-    TABLES,
-    Library,
-    canonical,
-    digest_of_source,
-    parsed,
-)
+from harness.storage.sources import HANDED, LIBRARY, MEASURING_FLOORS, ROOT, TABLES, Library
+from harness.storage.trees import canonical, digest_of_source, parsed
 from harness.vocabulary.cells import Cell, DistributionSpec, EstimatorSpec, Job, ObjectiveSpec, Policy, Problem
 from harness.vocabulary.errors import ConfigurationError
 from tests.test_cli import Harness, rows

@@ -190,7 +190,7 @@ def test_clean_removes_what_is_ours_and_names_the_rest(
 def test_clean_leaves_a_running_command_alone(harness: Harness, capsys: pytest.CaptureFixture[str]) -> None:
     assert harness(*ONE) == 0
     before = tree(Path("results"))
-    with hold(Path("results/single"), ["x"]):
+    with hold(Path("results/single"), "x"):
         assert clean.main() == 0
     assert "results/single is in use" in capsys.readouterr().out
     assert set(tree(Path("results"))) == set(before)
@@ -231,7 +231,7 @@ def test_a_kept_folder_of_the_gate_loses_its_records_and_nothing_else(tmp_path: 
     put(keep, {"thesis.txt": "years of work", "regression/notes.txt": "mine", "other/records.csv": "a,b\n"})
     with fresh_folder(keep) as folder:
         assert {str(path.relative_to(keep)) for path in keep.rglob("*") if path.is_file()} == {
-            ".regression", "thesis.txt", "regression/notes.txt", "other/records.csv"
+            ".regression", LOCK, MARKER, "thesis.txt", "regression/notes.txt", "other/records.csv"
         }  # fmt: skip
     put(tmp_path / "theirs", {"thesis.txt": "years of work"})
     with pytest.raises(ConfigurationError, match="not made by this command"), fresh_folder(tmp_path / "theirs"):
@@ -392,7 +392,7 @@ def held_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[So
         there.setattr("filelock._identity.socket.gethostname", lambda: "far")
         lease = SoftFileLease(folder / LOCK, lease_duration=locks.LEASE, heartbeat_interval=0.1, thread_local=False)
         lease.acquire(timeout=0)
-        content = {**locks.about("r0123456789ab", ["x"]), "pid": 1, "host": "far", "place": "far/1"}
+        content = {**locks.about("r0123456789ab", "x"), "pid": 1, "host": "far", "place": "far/1"}
         write_atomically(folder / MARKER, json.dumps(content))
     try:
         yield lease
@@ -405,11 +405,11 @@ def test_a_lock_of_another_host_holds_while_it_shows_life(tmp_path: Path, monkey
     with held_elsewhere(tmp_path, monkeypatch):
         assert in_use(tmp_path)
         with (
-            pytest.raises(StorageError, match=r"is in use by process 1 on far \(`python -m harness x`"),
-            hold(tmp_path, []),
+            pytest.raises(StorageError, match=r"is in use by process 1 on far \(`x`"),
+            hold(tmp_path, ""),
         ):
             pass
-    with hold(tmp_path, []):
+    with hold(tmp_path, ""):
         pass
 
 
@@ -418,25 +418,25 @@ def test_a_lock_of_another_host_without_life_is_taken_over(tmp_path: Path, monke
     with held_elsewhere(tmp_path, monkeypatch) as lease:
         lease._stop_heartbeat()  # its process is gone, and nobody here can see that
         before = time.monotonic()
-        with hold(tmp_path, ["y"]) as lock:
+        with hold(tmp_path, "y") as lock:
             assert time.monotonic() - before >= locks.LEASE
-            assert read_marker(tmp_path)["command"] == "python -m harness y"
+            assert read_marker(tmp_path)["command"] == "y"
             lock.check()
 
 
 @pytest.mark.usefixtures("short")
 def test_an_owner_that_was_taken_over_writes_nothing_more(tmp_path: Path) -> None:
-    with hold(tmp_path, ["x"]) as lock:
+    with hold(tmp_path, "x") as lock:
         lock.check()
-        write_atomically(tmp_path / MARKER, json.dumps(locks.about("r0123456789ab", ["y"])))
+        write_atomically(tmp_path / MARKER, json.dumps(locks.about("r0123456789ab", "y")))
         with pytest.raises(StorageError, match=r"was taken over by process \d+ on .*y"):
             lock.check()
 
 
 def test_a_folder_is_marked_and_the_lock_goes(tmp_path: Path) -> None:
-    with hold(tmp_path / "x", ["a", "b c"]) as lock:
+    with hold(tmp_path / "x", "a b") as lock:
         marker = read_marker(tmp_path / "x")
-        assert marker["command"] == "python -m harness a 'b c'"
+        assert marker["command"] == "a b"
         assert marker["run"] == lock.run
         assert marker["pid"] == os.getpid()
         assert in_use(tmp_path / "x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ class Arguments:
     run: bool = False
     multirun: bool = False
     config_dir: Path | None = None
+
+    @property
+    def command(self) -> str:
+        """The command as one may type it."""
+        return f"python -m harness {shlex.join(self.given)}".strip()
 
     @property
     def search_path(self) -> tuple[str, ...]:

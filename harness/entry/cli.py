@@ -114,13 +114,13 @@ def run(command: Command) -> int:
     if settings.report is not None:
         check_page(Path(settings.report))
     check_writable(place)
-    with hold(place, command.arguments.given) as lock:
+    with hold(place, command.arguments.command) as lock:
         folder = RunFolder(place, lock.run)
         folder.clear()
         announce(command.jobs)
         call_hydra(command.arguments.for_hydra(f"++hydra.job.env_set.{RUN}={lock.run}", multirun=command.multirun))
         lock.check()
-        return finish(folder, command.jobs, settings, command.arguments.given)
+        return finish(folder, command.jobs, settings, command.arguments.command)
 
 
 def show(arguments: list[str]) -> int:

@@ -31,6 +31,7 @@ from harness.storage.baseline import Baseline
 from harness.storage.benchmarks import rounds
 from harness.storage.cleaning import KEPT, remove
 from harness.storage.files import check_page, write_atomically
+from harness.storage.locks import hold
 from harness.storage.tables import empty_records, load_records
 from harness.vocabulary.errors import ConfigurationError, StorageError
 
@@ -51,7 +52,8 @@ def fresh_folder(keep: Path | None) -> Iterator[Path]:
         raise ConfigurationError(f"--keep {keep}: not empty and not made by this command; choose another folder")
     remove(keep)
     write_atomically(marker, "")
-    yield keep / "regression"
+    with hold(keep, f"python -m harness.regression … --keep {keep}"):
+        yield keep / "regression"
 
 
 def check(options: Namespace) -> int:

@@ -15,7 +15,8 @@ from typing import Any
 
 from harness.storage.files import write_atomically
 from harness.storage.plugins import Untold, source_of
-from harness.storage.sources import Name, library_digest
+from harness.storage.sources import library_digest
+from harness.storage.trees import Name
 from harness.vocabulary.cells import SCHEMA_VERSION, Cell, Problem, digest
 from harness.vocabulary.records import Record
 from harness.vocabulary.results import CellResult

@@ -18,11 +18,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +52,7 @@ class Lock:
 
 
 @contextmanager
-def hold(folder: Path, argv: Sequence[str]) -> Iterator[Lock]:
+def hold(folder: Path, command: str) -> Iterator[Lock]:
     """Hold a folder, creating and marking it, for a new run. Raises: StorageError where another command holds it."""
     from filelock import SoftFileLease
 
@@ -65,7 +64,7 @@ def hold(folder: Path, argv: Sequence[str]) -> Iterator[Lock]:
         raise StorageError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from None
     try:
         run = f"r{secrets.token_hex(6)}"
-        write_atomically(folder / MARKER, json.dumps(about(run, argv), indent=1) + "\n")
+        write_atomically(folder / MARKER, json.dumps(about(run, command), indent=1) + "\n")
         yield Lock(folder, run, lease)
     finally:
         lease.release()
@@ -121,9 +120,8 @@ def in_use(folder: Path) -> bool:
     return True
 
 
-def about(run: str, argv: Sequence[str]) -> dict[str, Any]:
+def about(run: str, command: str) -> dict[str, Any]:
     """What the marker says: the run, and whose it is."""
-    command = f"python -m harness {shlex.join(argv)}".strip()
     since = time.strftime("%Y-%m-%d %H:%M:%S %z")
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "place": place(), "command": command, "since": since}
     return {"made_by": "gradient-variance-harness", "run": run, **owner}

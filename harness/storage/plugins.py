@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from harness.storage.sources import Module, Name, bindings_of, canonical, digest_of_source, last_name, parsed
+from harness.storage.trees import Module, Name, bindings_of, canonical, digest_of_source, last_name, parsed
 from harness.vocabulary.errors import ConfigurationError
 
 #: A module's own table, file beside it → SHA-256, of the files that it reads.

@@ -11,12 +11,12 @@ Sound as long as code is reached by names: the measuring floors look nothing up 
 from __future__ import annotations
 
 import ast
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
+
+from harness.storage.trees import Module, Name, bindings_of, canonical, cut, digest_of_source, parsed, references
 
 #: The floors whose source decides the numbers.
 MEASURING_FLOORS = ("vocabulary", "inputs", "mathematics", "statistics", "measurement")
@@ -32,116 +32,6 @@ TABLES: dict[str, str] = {
     "harness.mathematics.objectives.TERMS": "objective",
     "harness.mathematics.objectives.MODELS": "objective",
 }
-#: Decorators that register nothing anywhere.
-HARMLESS = frozenset({
-    "abstractmethod", "cache", "cached_property", "classmethod", "contextmanager", "dataclass", "final", "lru_cache",
-    "no_grad", "overload", "override", "property", "runtime_checkable", "staticmethod", "wraps",
-})  # fmt: skip
-#: Fields of a syntax tree that say nothing of what the code does.
-SILENT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
-
-Name = tuple[str, str]  # module, top-level name; "*" stands for all of a module's
-Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-
-
-def canonical(node: object) -> object:
-    """A syntax tree as plain lists: without positions, texts that are statements, and fields that are empty."""
-    if isinstance(node, ast.JoinedStr):  # some versions put empty texts between its parts
-        return ["JoinedStr", [canonical(v) for v in node.values if not isinstance(v, ast.Constant) or v.value]]
-    if isinstance(node, ast.AST):
-        parts = [[name, canonical(value)] for name, value in sorted(ast.iter_fields(node)) if name not in SILENT]
-        return [type(node).__name__, *([name, value] for name, value in parts if value not in (None, []))]
-    if isinstance(node, list):
-        return [canonical(item) for item in node if not is_text(item)]
-    return None if node is None else f"{type(node).__name__} {node!r}"
-
-
-def is_text(node: object) -> bool:
-    """Whether a statement is a docstring, or any other text that is no part of an expression."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def parsed(source: bytes) -> ast.Module:
-    """A module's tree without the annotations of functions, which are not run. Raises: SyntaxError."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.arg):
-            node.annotation = None
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.returns = None
-    return tree
-
-
-def digest_of_source(texts: Iterable[object]) -> str:
-    """SHA-256 of plain lists, in their order."""
-    return hashlib.sha256(json.dumps(list(texts), separators=(",", ":")).encode()).hexdigest()
-
-
-@dataclass
-class Module:
-    """One module's source: what it defines, what it imports under which name, and what else it does."""
-
-    name: str
-    is_package: bool
-    definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    bindings: dict[str, Name] = field(default_factory=dict)
-    effects: list[ast.stmt] = field(default_factory=list)
-    imports: list[str] = field(default_factory=list)
-
-    def read(self, statements: Sequence[ast.stmt], *, executed: bool = True) -> Module:
-        """Sort the statements of the module's top. ``executed``: False for imports that only a type checker sees."""
-        for statement in statements:
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                self.bindings |= dict(bindings_of(statement, self))
-                self.imports += [module for module, _ in dict(bindings_of(statement, self)).values() if executed]
-            elif isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.dump(statement.test):
-                self.read(statement.body, executed=False)
-            elif names := names_defined(statement):
-                for name in names:
-                    self.definitions.setdefault(name, []).append(statement)
-            elif not is_text(statement):
-                self.effects.append(statement)
-        return self
-
-
-def names_defined(statement: ast.stmt) -> list[str]:
-    """What a statement defines and nothing else; empty for one that does more than that."""
-    if isinstance(statement, Definition):
-        return [statement.name] if all(last_name(d) in HARMLESS for d in statement.decorator_list) else []
-    targets = statement.targets if isinstance(statement, ast.Assign) else []
-    targets = [statement.target] if isinstance(statement, ast.AnnAssign) else targets
-    found = [n for target in targets for n in (target.elts if isinstance(target, ast.Tuple) else [target])]
-    return [n.id for n in found if isinstance(n, ast.Name)] if all(isinstance(n, ast.Name) for n in found) else []
-
-
-def last_name(node: ast.expr) -> str:
-    """``torch.no_grad()`` → ``no_grad``."""
-    node = node.func if isinstance(node, ast.Call) else node
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
-def bindings_of(statement: ast.Import | ast.ImportFrom, module: Module) -> Iterator[tuple[str, Name]]:
-    """Name in the importing module → what it stands for; relative imports are resolved."""
-    if isinstance(statement, ast.Import):
-        for alias in statement.names:
-            yield alias.asname or alias.name, (alias.name, "*")
-        return
-    parts = module.name.split(".") if module.is_package else module.name.split(".")[:-1]
-    above = parts[: len(parts) - statement.level + 1] if statement.level else []
-    base = ".".join([*above, *([statement.module] if statement.module else [])])
-    for alias in statement.names:
-        yield (f"*{base}" if alias.name == "*" else alias.asname or alias.name), (base, alias.name)
-
-
-def references(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """(name, attribute of it or blank) of everything that a piece of source names."""
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        yield node.value.id, node.attr
-    elif isinstance(node, ast.Name):
-        yield node.id, ""
-    else:
-        for child in ast.iter_child_nodes(node):
-            yield from references(child)
 
 
 @dataclass(frozen=True)
@@ -165,38 +55,36 @@ class Library:
         """Hash of all that is reached from ``roots``; ``chosen``: kind of a table → the one entry that is seen."""
         if ROOT not in self.modules:
             raise LookupError(f"{ROOT} is not in {self.package}; say where measuring begins")
-        reached = self.reach(roots, chosen)
-        places = sorted({module for module, _ in reached})
-        texts = [[m, n, [canonical(s) for s in self.statements((m, n), chosen)]] for m, n in sorted(reached)]
-        effects = [[m, [canonical(s) for s in self.modules[m].effects]] for m in self.executed(places)]
-        return digest_of_source([*texts, *(entry for entry in effects if entry[1])])
+        reached = sorted(self.reach(roots, chosen))
+        texts = [[*name, piece(self, name, entry_of(name, chosen))[0]] for name in reached]
+        return digest_of_source([*texts, *([m, effects(self, m)[0]] for m in self.acting({m for m, _ in reached}))])
 
     def reach(self, roots: Iterable[Name], chosen: Mapping[str, str]) -> set[Name]:
         """Every definition that the roots name, or that one of those names, and so on."""
-        reached = set[Name]()
+        reached, acted = set[Name](), set[str]()
         waiting = [name for root in roots for name in self.resolve(*root)]
-        acted = set[str]()
         while waiting:
             name = waiting.pop()
             if name in reached:
                 continue
             reached.add(name)
-            statements = self.statements(name, chosen)
-            for module in set(self.executed([name[0]])) - acted:
+            waiting += piece(self, name, entry_of(name, chosen))[1]
+            for module in set(self.acting([name[0]])) - acted:
                 acted.add(module)
-                waiting += self.named_by(module, self.modules[module].effects)
-            waiting += self.named_by(name[0], statements)
+                waiting += effects(self, module)[1]
         return reached
+
+    def acting(self, modules: Iterable[str]) -> list[str]:
+        """The modules that do more than define names when these are imported."""
+        return sorted({inner for m in modules for inner in executed(self, m) if self.modules[inner].effects})
 
     def named_by(self, module: str, statements: Sequence[ast.stmt]) -> list[Name]:
         """The definitions that statements of a module name."""
         found = list[Name]()
-        local = dict[str, Name]()
-        for node in (n for s in statements for n in ast.walk(s)):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                local |= dict(bindings_of(node, self.modules[module]))
-        for place, name in local.values():
-            found += self.resolve(place, name)
+        imports = [n for s in statements for n in ast.walk(s) if isinstance(n, ast.Import | ast.ImportFrom)]
+        for node in imports:
+            for place, name in dict(bindings_of(node, self.modules[module])).values():
+                found += self.resolve(place, name)
         for name, attribute in (pair for s in statements for pair in references(s)):
             found += self.resolve(module, name, attribute)
         return found
@@ -219,36 +107,41 @@ class Library:
         stars = [key[1:] for key in known.bindings if key.startswith("*")]
         return [found for star in stars for found in self.resolve(star, name, attribute)]
 
-    def statements(self, name: Name, chosen: Mapping[str, str]) -> list[ast.stmt]:
-        """The source of a definition; of a table the chosen entry alone."""
-        module, own = name
-        found = self.modules[module].definitions[own]
-        kind = TABLES.get(f"{module}.{own}")
-        return found if kind is None else [cut(statement, chosen.get(kind, "")) for statement in found]
 
-    def executed(self, modules: Iterable[str]) -> list[str]:
-        """All modules that importing these runs, their packages included."""
-        found, waiting = set[str](), list(modules)
-        while waiting:
-            name = waiting.pop()
-            if name not in found and name in self.modules:
-                found.add(name)
-                waiting += [*self.modules[name].imports, name.rpartition(".")[0]]
-                waiting += [f"{place}.{own}" for place, own in self.modules[name].bindings.values()]
-        return sorted(found)
+def entry_of(name: Name, chosen: Mapping[str, str]) -> str | None:
+    """The entry of a table that is seen; None for what is no table."""
+    kind = TABLES.get(".".join(name))
+    return None if kind is None else chosen.get(kind, "")
 
 
-def cut(statement: ast.stmt, entry: str) -> ast.stmt:
-    """A table that is written as a dictionary, with one entry and whatever is unpacked into it."""
-    if not isinstance(statement, ast.Assign | ast.AnnAssign) or not isinstance(statement.value, ast.Dict):
-        return statement
-    table = statement.value
-    kept = [
-        (key, value)
-        for key, value in zip(table.keys, table.values, strict=True)
-        if not isinstance(key, ast.Constant) or key.value == entry
-    ]
-    return ast.Expr(ast.Dict([key for key, _ in kept], [value for _, value in kept]))
+@cache
+def piece(library: Library, name: Name, entry: str | None) -> tuple[str, tuple[Name, ...]]:
+    """(hash, names that it reaches directly) of a definition; of a table with one entry alone."""
+    module, own = name
+    statements = library.modules[module].definitions[own]
+    seen = statements if entry is None else [cut(statement, entry) for statement in statements]
+    return digest_of_source(map(canonical, seen)), tuple(library.named_by(module, seen))
+
+
+@cache
+def effects(library: Library, module: str) -> tuple[str, tuple[Name, ...]]:
+    """(hash, names that it reaches directly) of what a module does besides defining names."""
+    statements = library.modules[module].effects
+    return digest_of_source(map(canonical, statements)), tuple(library.named_by(module, statements))
+
+
+@cache
+def executed(library: Library, module: str) -> frozenset[str]:
+    """All modules of the floors that importing one runs, itself and the packages around them included."""
+    found, waiting = set[str](), [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name in library.modules:
+            found.add(name)
+            known = library.modules[name]
+            waiting += [*known.imports, name.rpartition(".")[0]]
+            waiting += [f"{place}.{own}" for place, own in known.bindings.values()]
+    return frozenset(found)
 
 
 LIBRARY = Library(Path(__file__).resolve().parent.parent)
