@@ -363,10 +363,13 @@ def test_jobs_in_other_processes_know_their_run(harness: Harness) -> None:
     """Workers outlive a run; the next run's jobs in them must carry the next run's name."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs hydra-joblib-launcher")
     parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    for _ in range(2):
-        assert harness(*SMALL, "results=x", *parallel) == 0
-        run = read_marker(Path("x"))["run"]
-        assert {path.name for path in Path("x/jobs").iterdir()} == {f"0000{n}-{run}.json" for n in range(4)}
+    for folder in ("x, it's", "x, it's", "elsewhere/x"):  # workers stay in the folder that they were started in
+        Path("elsewhere").mkdir(exist_ok=True)
+        os.chdir(Path(folder).parent)
+        place = Path(folder).name
+        assert harness(*SMALL, f'results="{place}"', *parallel) == 0
+        run = read_marker(Path(place))["run"]
+        assert {path.name for path in Path(place, "jobs").iterdir()} == {f"0000{n}-{run}.json" for n in range(4)}
 
 
 def test_one_folder_a_run(harness: Harness, capsys: pytest.CaptureFixture[str]) -> None:
@@ -458,3 +461,13 @@ def test_records_are_those_of_the_reader(tmp_path: Path) -> None:
         assert len(list(csv.DictReader(file))) > 0
     (tmp_path / "run" / "manifest.json").unlink(missing_ok=True)
     RunFolder(tmp_path / "run").check()
+
+
+def test_a_baseline_replaces_no_table_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "mine", {"records.csv": "a,b\n1,2\n"})
+    update = ["update", "--reason", "x", "--records", str(ROOT / "results" / "baseline" / "records.csv")]
+    assert regression.main([*update, "--baseline", str(tmp_path / "mine")]) == 2
+    assert "mine/records.csv was not written by the harness" in capsys.readouterr().err
+    assert tree(tmp_path / "mine") == {"records.csv": b"a,b\n1,2\n"}
+    for _ in range(2):
+        assert regression.main([*update, "--baseline", str(tmp_path / "own")]) == 0

@@ -52,13 +52,17 @@ class Arguments:
             raise ConfigurationError(
                 "--config-dir and hydra.searchpath: expected one of them; name both folders in one"
             )
-        place = str(self.config_dir).replace("\\", "\\\\").replace("'", "\\'")
-        return (f"hydra.searchpath=['file://{place}']",)
+        return (f"hydra.searchpath=[{quoted(f'file://{self.config_dir}')}]",)
 
     def for_hydra(self, *more: str, multirun: bool) -> list[str]:
         """The same for Hydra's own ``main``, which wants its options first."""
         place = [] if self.config_dir is None else ["--config-dir", str(self.config_dir)]
         return [*place, *(["--multirun"] if multirun else []), *self.overrides, *more]
+
+
+def quoted(value: object) -> str:
+    """A text as Hydra's grammar wants it where it may hold any character."""
+    return "'" + str(value).replace("'", "\\'") + "'"
 
 
 def read_arguments(arguments: Sequence[str]) -> Arguments:

@@ -16,7 +16,7 @@ from hydra.main import main as hydra_main
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.entry.arguments import Arguments, read_arguments
+from harness.entry.arguments import Arguments, quoted, read_arguments
 from harness.entry.messages import one_line
 from harness.entry.schema import register
 from harness.storage.shipped import config_folder
@@ -118,7 +118,9 @@ def run(command: Command) -> int:
         folder = RunFolder(place, lock.run)
         folder.clear()
         announce(command.jobs)
-        call_hydra(command.arguments.for_hydra(f"++hydra.job.env_set.{RUN}={lock.run}", multirun=command.multirun))
+        # A job may run in a process that was started elsewhere.
+        told = (f"++hydra.job.env_set.{RUN}={lock.run}", f"results={quoted(place.resolve())}")
+        call_hydra(command.arguments.for_hydra(*told, multirun=command.multirun))
         lock.check()
         return finish(folder, command.jobs, settings, command.arguments.command)
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.storage.files import write_atomically
+from harness.storage.files import check_ours, write_atomically
+from harness.storage.runs import is_records
 from harness.storage.tables import load_records
 from harness.vocabulary.cells import SCHEMA_VERSION
 from harness.vocabulary.errors import BaselineError, StorageError
@@ -75,7 +76,11 @@ class Baseline:
             return []
 
     def move(self, records: Path, reason: str, about: dict[str, Any], overrides: Sequence[str], seed: int) -> None:
-        """Replace it by other records, and say why. ``about``: versions that they were measured with."""
+        """Replace it by other records, and say why. ``about``: versions that they were measured with.
+
+        Raises: StorageError where what would be replaced is no table of the harness.
+        """
+        check_ours(self.folder / RECORDS, lambda _: is_records(self.folder / RECORDS))
         text = records.read_text(encoding="utf-8")
         history = [*self.history(), {"reason": reason, "records_sha256": digest_of(records), **about}]
         write_atomically(self.folder / RECORDS, text)

@@ -61,7 +61,7 @@ def beginning(path: Path, length: int = 4096) -> str | None:
     try:
         with path.open("rb") as file:
             return file.read(length).decode("utf-8", errors="ignore")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return ""
