@@ -121,11 +121,13 @@ format: $(INSTALLED)  ## let ruff mend what it can
 	$(RUN) ruff check --fix $(LINTED)
 	$(RUN) ruff format $(LINTED)
 
+# What the harness did not write stays, and is named.
 clean:  ## remove measured results, caches and reports that git does not carry; keep the baseline and the environment
-	find results -mindepth 1 -maxdepth 1 ! -name README.md ! -name baseline -exec rm -rf {} +
-	git clean -fdXq reports
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .benchmarks build dist
-	find . -path ./$(VENV) -prune -o -path ./.git -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	@$(PYTHON) -B -m harness.clean
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache
+	@rm -f dist/gradient_variance_harness-*.whl dist/gradient_variance_harness-*.tar.gz
+	@for folder in dist .benchmarks; do if [ -d $$folder ]; then rmdir $$folder 2>/dev/null || true; fi; done
+	@find harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## and remove the environment
-	rm -rf $(VENV)
+	@if [ -f $(INSTALLED) ]; then rm -rf $(VENV); fi

@@ -37,13 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from harness.judgement.claims import claims_from, judge
         from harness.presentation.claims import claims_document, plain
         from harness.presentation.collect import collect
-        from harness.storage.files import write_atomically
+        from harness.storage.files import check_page, write_atomically
         from harness.storage.shipped import claim_files
 
         claims = claims_from(claim_files(options.claims))
         records = collect(options.folders or stored_runs())
         found = judge(claims, records.frame)
         if options.output is not None:
+            check_page(options.output)
             write_atomically(options.output, claims_document(found, records))
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)

@@ -42,12 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or OK)
     try:
         from harness.presentation.comparison import as_markdown, as_text, compare_folders
-        from harness.storage.files import write_atomically
+        from harness.storage.files import check_page, write_atomically
 
         parts = compare_folders(options.first, options.second, every=options.all)
         if options.output is None:
             print(as_text(parts))
         else:
+            check_page(options.output)
             write_atomically(options.output, as_markdown(parts))
             print(f"comparison: {options.output}")
     except HarnessError as error:

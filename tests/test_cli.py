@@ -104,6 +104,26 @@ def test_cuda_measures_what_the_cpu_measures(harness: Harness) -> None:
         (["+sweep=variance", "distribution=gamma,nope"], ["unknown distribution 'nope'"]),
         (["+sweep=variance", "precision=-1"], ["precision"]),
         (["results=/proc/nowhere"], ["cannot write", "choose another folder"]),
+        ([f"seed={2**70}"], ["seed: expected an integer from -2**63 to 2**63 - 1", str(2**70)]),
+        (["seed=true"], ["seed"]),
+        (["budget_draws=4611686018427387904"], ["budget_draws: expected at most"]),
+        (["budget_draws=-1"], ["budget_draws: expected a positive integer, got -1"]),
+        (["dimension=1000000000"], ["dimension: expected at most 67108864, got 1000000000"]),
+        (["samples=1000000000000"], ["samples: expected at most 67108864"]),
+        (["samples=[1,60000]", "dimension=60000"], ["samples × dimension: expected at most 67108864", "60000 × 60000"]),
+        (["timing_threads=1000000"], ["timing_threads: expected at most 1024"]),
+        (["replicates=1000000000000000"], ["replicates", "at least 1024", "at most"]),
+        (["budget_seconds=nan"], ["budget_seconds: expected a finite number, above 0, got nan"]),
+        (["timing_seconds=inf"], ["timing_seconds: expected a finite number, 0 or more, got inf"]),
+        (["--config-dir", "nowhere"], ["--config-dir nowhere: expected a folder"]),
+        (["--config-dir"], ["expected one argument", "--hydra-help"]),
+        (["--config-name=other"], ["--config-name", "--config-dir"]),
+        (["-cp", "conf"], ["--config-path", "--config-dir"]),
+        (["--experimental-rerun", "x.pickle"], ["--experimental-rerun: not supported"]),
+        (["--package", "distribution"], ["--package: only shows", "--cfg job"]),
+        (["--resolve"], ["--resolve: only shows"]),
+        (["--confgi-dir=x"], ["unrecognized arguments: --confgi-dir=x", "--hydra-help"]),
+        (["--run", "+sweep=smoke"], ["--run: sweep smoke is more than one job"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and "=" in value[0] else "",
 )
@@ -156,6 +176,8 @@ def test_a_failing_cell_costs_only_itself(harness: Harness, capsys: pytest.Captu
     assert status.pop("broken") == "failed"
     assert set(status.values()) == {"ok"}
     assert any("Traceback" in row["reason"] for row in rows("results/single") if row["status"] == "failed")
+    assert harness(*arguments) == 3  # a failure is never cached
+    assert json.loads(Path("results/single/manifest.json").read_text())["measured_now"] == 1
 
 
 def test_a_job_that_cannot_be_built_is_listed_and_the_others_are_measured(
@@ -205,6 +227,54 @@ def test_defaults_are_restored_after_a_job(harness: Harness) -> None:
         assert torch.equal(torch.get_rng_state(), state)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def own_choices(harness: Harness) -> Harness:
+    """The harness, beside a folder ``own choices`` with a distribution of one's own."""
+    Path("own choices", "distribution").mkdir(parents=True)
+    text = "name: mine\ntarget: torch.distributions.HalfNormal\nparameters: {scale: 1.0}\n"
+    Path("own choices", "distribution", "mine.yaml").write_text(text)
+    return harness
+
+
+PLACES = [["--config-dir", "own choices"], ["--config-dir=own choices"], ["-cd", "own choices"], ["-cd=own choices"]]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: " ".join(place))
+@pytest.mark.parametrize("first", [True, False])
+def test_choices_of_ones_own(own_choices: Harness, place: list[str], first: bool) -> None:
+    rest = ["distribution=mine", "samples=1", "estimator=[score_function]", *QUICK]
+    assert own_choices(*(place + rest if first else rest[:2] + place + rest[2:])) == 0
+    assert {row["distribution"] for row in rows("results/single")} == {"mine"}
+
+
+def test_choices_of_ones_own_in_sweeps_and_errors(own_choices: Harness, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = ["+sweep=objectives", "distribution=normal,mine", "objective=linear", "dimension=1", "report=null", *QUICK]
+    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    for launcher in ([], parallel):
+        assert own_choices(*PLACES[0], *sweep, *launcher, f"results=r{len(launcher)}") == 0
+        assert {row["distribution"] for row in rows(f"r{len(launcher)}")} == {"normal", "mine"}
+    assert json.loads(Path("r0/manifest.json").read_text())["command"].startswith(
+        "python -m harness --config-dir 'own choices' +sweep=objectives"
+    )
+    capsys.readouterr()
+    assert own_choices(*PLACES[0], "distribution=mne") == 2
+    assert "lognormal, mine, normal" in capsys.readouterr().err
+    Path("own choices", "estimator").mkdir()
+    Path("own choices", "estimator", "my_estimator.yaml").write_text("# @package estimators.my_estimator\n")
+    assert own_choices(*PLACES[0], "estimator=[my_estimatr]") == 2
+    assert "gumbel_softmax_hard, my_estimator, reparameterized" in capsys.readouterr().err
+    assert own_choices(*PLACES[0], "hydra.searchpath=[file://x]") == 2
+    assert "--config-dir and hydra.searchpath: expected one of them" in capsys.readouterr().err
+
+
+def test_a_part_of_the_configuration_is_shown(own_choices: Harness, capsys: pytest.CaptureFixture[str]) -> None:
+    assert own_choices("--cfg", "job", "--package", "distribution", *PLACES[1], "distribution=mine") == 0
+    shown = capsys.readouterr().out
+    assert "HalfNormal" in shown
+    assert "objective" not in shown
+    assert not Path("results").exists()
 
 
 def test_help_is_ours(harness: Harness, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,24 +16,23 @@ from hydra.main import main as hydra_main
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.entry.arguments import Arguments, quoted, read_arguments
 from harness.entry.messages import one_line
 from harness.entry.schema import register
 from harness.storage.shipped import config_folder
 from harness.vocabulary.errors import ConfigurationError, HarnessError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-#: Hydra's own options that show something instead of running a job.
-SHOWING = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
-
 OK, USAGE, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 
 
 @dataclass(frozen=True)
 class Command:
-    """What a command line asks for: Hydra's argv, the run's settings and the number of jobs."""
+    """What a command line asks for: arguments, the run's settings, whether it is a sweep, and how many jobs."""
 
-    argv: tuple[str, ...]
+    arguments: Arguments
     settings: DictConfig
+    multirun: bool
     jobs: int
 
 
@@ -44,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ[FULL_ERROR] = "1"  # Hydra then raises instead of printing and exiting
     try:
         register()
-        if any(argument.split("=")[0] in SHOWING for argument in arguments):
+        if read_arguments(arguments).shows:
             return show(arguments)
         return run(read_command(arguments))
     except KeyboardInterrupt:
@@ -62,26 +61,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             del os.environ[FULL_ERROR]
 
 
-def read_command(arguments: list[str]) -> Command:
+def read_command(given: Sequence[str]) -> Command:
     """Compose the run's settings once and count the jobs that Hydra's sweeper will make of its axes."""
-    flags = [a for a in arguments if a.startswith("-")]
-    overrides = [a for a in arguments if not a.startswith("-")]
-    parsed = OverridesParser.create().parse_overrides(overrides)
+    arguments = read_arguments(given)
+    parsed = OverridesParser.create().parse_overrides(list(arguments.overrides))
     sweep = next((o for o in parsed if o.key_or_group == "sweep"), None)
     if sweep is not None and sweep.is_sweep_override():
         raise ConfigurationError("sweep: expected one sweep a run, got several; run them one after the other")
+    for override in parsed:
+        if override.key_or_group in ("name", "results") and override.is_sweep_override():
+            raise ConfigurationError(f"{override.key_or_group}: expected one folder a run, got several")
     single = [o.input_line for o in parsed if not o.is_sweep_override() and o.input_line]
     with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
-        composed = compose("config", single, return_hydra_config=True)
+        composed = compose("config", [*single, *arguments.search_path], return_hydra_config=True)
     axes = dict(OmegaConf.to_container(composed.hydra.sweeper.params or OmegaConf.create({}), resolve=True))  # type: ignore[arg-type]
     if sweep is not None and not axes:
         raise ConfigurationError(
             f"sweep {sweep.value()}: no axes under hydra.sweeper.params, so there is nothing to run"
         )
-    multirun = sweep is not None or "-m" in flags or "--multirun" in flags
-    jobs = count_jobs(axes, parsed) if multirun else 1
-    argv = (*arguments, *(["--multirun"] if multirun and not {"-m", "--multirun"} & set(flags) else []))
-    return Command(argv, composed, jobs)
+    if sweep is not None and arguments.run:
+        raise ConfigurationError(f"--run: sweep {sweep.value()} is more than one job; leave --run out")
+    multirun = sweep is not None or arguments.multirun
+    return Command(arguments, composed, multirun, count_jobs(axes, parsed) if multirun else 1)
 
 
 def count_jobs(axes: dict[str, object], parsed: list[Override]) -> int:
@@ -98,21 +99,30 @@ def count_jobs(axes: dict[str, object], parsed: list[Override]) -> int:
 
 
 def run(command: Command) -> int:
-    """Check, measure all jobs, then gather their cells into records, table and report."""
+    """Check, hold the folder, measure all jobs, then gather their cells into records, table and report."""
     from harness.entry.configuration import check_scalars
     from harness.entry.finish import finish
+    from harness.entry.jobs import RUN
     from harness.entry.progress import announce
-    from harness.storage.files import check_writable
+    from harness.storage.files import check_page, check_writable
+    from harness.storage.locks import hold
     from harness.storage.runs import RunFolder
 
-    settings = command.settings
-    folder = RunFolder(Path(settings.results))
+    settings, place = command.settings, Path(command.settings.results)
     check_scalars(settings)
-    check_writable(folder.folder)
-    folder.clear_jobs()
-    announce(command.jobs)
-    call_hydra(list(command.argv))
-    return finish(folder, command.jobs, settings, command.argv)
+    RunFolder(place).check()
+    if settings.report is not None:
+        check_page(Path(settings.report))
+    check_writable(place)
+    with hold(place, command.arguments.command) as lock:
+        folder = RunFolder(place, lock.run)
+        folder.clear()
+        announce(command.jobs)
+        # A job may run in a process that was started elsewhere.
+        told = (f"++hydra.job.env_set.{RUN}={lock.run}", f"results={quoted(place.resolve())}")
+        call_hydra(command.arguments.for_hydra(*told, multirun=command.multirun))
+        lock.check()
+        return finish(folder, command.jobs, settings, command.arguments.command)
 
 
 def show(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ from harness.vocabulary.cells import (
     Problem,
 )
 from harness.vocabulary.errors import ConfigurationError, choose
+
+#: Coordinates of one estimate, which is drawn as a whole, 16 at a time; replicates and draws of a cell; threads.
+MOST_COORDINATES, MOST_REPLICATES, MOST_DRAWS, MOST_THREADS = 2**26, 2**40, 2**50, 1024
 
 if TYPE_CHECKING:
     from harness.inputs.checkpoints import Snapshot
@@ -42,15 +46,19 @@ def job_from(cfg: DictConfig) -> Job:
         dimension=dimension_from(plain, distribution),
         device=resolve_device(plain["device"]["name"]),
         dtype=plain["dtype"],
-        seed=plain["seed"],
+        seed=seed_from(plain["seed"]),
     )
-    return Job(problem, estimators_from(plain["estimators"]), samples_from(plain["samples"]), policy_from(plain))
+    samples = samples_from(plain["samples"], problem.dimension)
+    return Job(problem, estimators_from(plain["estimators"]), samples, policy_from(plain))
 
 
 def check_scalars(cfg: DictConfig) -> None:
     """All that does not depend on a sweep's axes, before the first job starts. Raises: ConfigurationError."""
     plain = {str(key): value for key, value in cfg.items() if key not in ("hydra", "distribution", "objective")}
     policy_from(plain)
+    seed_from(plain["seed"])
+    if plain["dimension"] is not None:
+        positive_integer("dimension", plain["dimension"], MOST_COORDINATES)
     samples = samples_from(OmegaConf.to_container(cfg.samples) if OmegaConf.is_config(cfg.samples) else cfg.samples)
     specs = estimators_from(OmegaConf.to_container(cfg.estimators, resolve=True))  # type: ignore[arg-type]
     match_from(cfg.match, [spec.name for spec in specs], samples)
@@ -167,25 +175,50 @@ def match_from(names: Sequence[str] | None, job_estimators: Sequence[str], sampl
     return tuple(dict.fromkeys(names or ()))
 
 
-def positive_integer(name: str, value: object) -> int:
-    """A positive integer, or one line."""
+def positive_integer(name: str, value: object, most: int = MOST_DRAWS) -> int:
+    """A positive integer up to ``most``. Raises: ConfigurationError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{name}: expected a positive integer, got {value!r}")
+    if value > most:
+        raise ConfigurationError(f"{name}: expected at most {most}, got {value}")
     return value
 
 
-def samples_from(value: Any) -> tuple[int, ...]:
-    """N: one integer or a list of distinct ones."""
+def positive_number(name: str, value: object, *, or_zero: bool = False) -> float:
+    """A finite number above 0, or 0 itself. Raises: ConfigurationError."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not (fits and isinstance(value, int | float) and (value > 0 or (or_zero and value == 0))):
+        raise ConfigurationError(
+            f"{name}: expected a finite number, {'0 or more' if or_zero else 'above 0'}, got {value!r}"
+        )
+    return float(value)
+
+
+def seed_from(value: object) -> int:
+    """Any integer of 64 bits: it is a column of the records. Raises: ConfigurationError."""
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        raise ConfigurationError(f"seed: expected an integer from -2**63 to 2**63 - 1, got {value!r}")
+    return value
+
+
+def samples_from(value: Any, dimension: int = 1) -> tuple[int, ...]:
+    """N: one integer or a list of distinct ones. Raises: ConfigurationError, also where N·D would fill any memory."""
     values = value if isinstance(value, list) else [value]
     if not values:
         raise ConfigurationError("samples: expected an integer or a non-empty list, got []")
-    return tuple(dict.fromkeys(positive_integer("samples", v) for v in values))
+    found = tuple(dict.fromkeys(positive_integer("samples", v, MOST_COORDINATES) for v in values))
+    if max(found) * dimension > MOST_COORDINATES:
+        raise ConfigurationError(
+            f"samples × dimension: expected at most {MOST_COORDINATES}, since an estimate is drawn as a whole, "
+            f"got {max(found)} × {dimension}"
+        )
+    return found
 
 
 def dimension_from(plain: dict[str, Any], distribution: DistributionSpec) -> int:
     """D: given, or what the objective or the longest parameter list needs, else 1."""
     if plain["dimension"] is not None:
-        return positive_integer("dimension", plain["dimension"])
+        return positive_integer("dimension", plain["dimension"], MOST_COORDINATES)
     if plain["objective"]["target"] == "logistic_regression":
         from harness.inputs.datasets import load_dataset
 
@@ -201,22 +234,20 @@ def policy_from(plain: dict[str, Any]) -> Policy:
     """Precision and budgets. Raises: ConfigurationError for a value out of range."""
     if plain["dtype"] not in DTYPES:
         raise ConfigurationError(choose("dtype", str(plain["dtype"]), DTYPES))
-    if not 0 < plain["precision"] < 1:
-        raise ConfigurationError(f"precision: expected a number between 0 and 1, got {plain['precision']}")
-    replicates = plain["replicates"]
-    if replicates is not None and replicates < MINIMUM_REPLICATES:
+    precision, replicates = plain["precision"], plain["replicates"]
+    if isinstance(precision, bool) or not isinstance(precision, int | float) or not 0 < precision < 1:
+        raise ConfigurationError(f"precision: expected a number between 0 and 1, got {precision!r}")
+    least, most = MINIMUM_REPLICATES, MOST_REPLICATES
+    if replicates is not None and not (isinstance(replicates, int) and least <= replicates <= most):
         raise ConfigurationError(
-            f"replicates: expected null (as many as precision needs) or at least {MINIMUM_REPLICATES}, got {replicates}"
+            f"replicates: expected null (as many as precision needs) or at least {least}, got {replicates}"
+            + (f"; at most {most}" if isinstance(replicates, int) and replicates > most else "")
         )
-    positive_integer("budget_draws", plain["budget_draws"])
-    positive_integer("timing_threads", plain["timing_threads"])
-    if plain["budget_seconds"] <= 0 or plain["timing_seconds"] < 0:
-        raise ConfigurationError("budget_seconds: expected a positive number; timing_seconds: zero or more")
     return Policy(
         replicates,
-        plain["precision"],
-        plain["budget_draws"],
-        plain["budget_seconds"],
-        plain["timing_seconds"],
-        plain["timing_threads"],
+        precision,
+        positive_integer("budget_draws", plain["budget_draws"]),
+        positive_number("budget_seconds", plain["budget_seconds"]),
+        positive_number("timing_seconds", plain["timing_seconds"], or_zero=True),
+        positive_integer("timing_threads", plain["timing_threads"], MOST_THREADS),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from harness.vocabulary.results import CellResult
 OK, USAGE, INCOMPLETE = 0, 2, 3
 
 
-def finish(folder: RunFolder, jobs: int, settings: DictConfig, argv: Sequence[str]) -> int:
+def finish(folder: RunFolder, jobs: int, settings: DictConfig, command: str) -> int:
     """Write what was measured, say what was not; returns the exit code.
 
     Raises: ConfigurationError where no job could be built at all.
@@ -38,18 +37,18 @@ def finish(folder: RunFolder, jobs: int, settings: DictConfig, argv: Sequence[st
     if not records:
         raise StorageError(f"no cell was measured into {folder.folder}")
     write_records(folder.records, records)
-    folder.write_manifest(manifest(settings, argv, jobs, len(addresses), reports))
+    folder.write_manifest(manifest(settings, command, jobs, len(addresses), reports))
     show(folder, settings)
     return judge(reports, jobs, results)
 
 
 def manifest(
-    settings: DictConfig, argv: Sequence[str], jobs: int, cells: int, reports: dict[int, JobReport]
+    settings: DictConfig, command: str, jobs: int, cells: int, reports: dict[int, JobReport]
 ) -> dict[str, object]:
     """What was planned and on what it ran."""
     return {
         "name": settings.name,
-        "command": f"python -m harness {shlex.join(argv)}".removesuffix(" --multirun").strip(),
+        "command": command,
         "schema_version": SCHEMA_VERSION,
         "jobs": jobs,
         "cells": cells,

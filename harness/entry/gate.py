@@ -97,7 +97,6 @@ def confirm(suspects: Iterable[Suspect], overrides: Sequence[str], folder: Path,
     one of them asks of a draw (a path) can be what breaks another.
     """
     wanted = set(suspects)
-    archive = ReferenceArchive(inputs_of(folder))
     records = []
     for job in planned(overrides, folder, seed):
         problem = replace(job.problem, seed=confirmation_seed(seed))
@@ -105,6 +104,7 @@ def confirm(suspects: Iterable[Suspect], overrides: Sequence[str], folder: Path,
             policy = replace(job.policy, replicates=MORE * replicates, timing_seconds=0.0)
             fresh = Job(problem, job.estimators, (samples,), policy)
             print(f"confirming on fresh draws: {fresh.title()}, N = {samples}", file=sys.stderr)
+            archive = ReferenceArchive.of(inputs_of(folder), job.problem)
             again = [(str(number), cell) for number, cell in enumerate(fresh.cells())]
             records += [record for result in measure(fresh, again, archive) for record in result.records]
     path = folder / "confirmed.csv"

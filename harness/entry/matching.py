@@ -17,8 +17,8 @@ def largest_samples(job: Job) -> int:
     return min(MOST, job.policy.budget_draws // (MINIMUM_REPLICATES * job.problem.dimension))
 
 
-def next_cells(job: Job, names: Sequence[str], results: Sequence[CellResult]) -> dict[str, Cell]:
-    """Address → cell of the next round, from all results so far and nothing else; empty where the search is over."""
+def next_cells(job: Job, names: Sequence[str], results: Sequence[CellResult], run: str) -> dict[str, Cell]:
+    """Address in a run → cell of the next round, from all results so far alone; empty where the search is over."""
     if not names or not results:
         return {}
     import pandas as pd
@@ -29,4 +29,4 @@ def next_cells(job: Job, names: Sequence[str], results: Sequence[CellResult]) ->
     wanted = proposals(rows, names, largest_samples(job))
     specs = {spec.name: spec for spec in job.estimators}
     cells = [Cell(job.problem, specs[name], samples, job.policy) for name, samples in wanted.items()]
-    return {address_of(cell): cell for cell in cells}
+    return {address_of(cell, run): cell for cell in cells}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from pathlib import Path
 
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.storage.shipped import config_folder
 from harness.vocabulary.errors import choose
 
 
@@ -18,13 +18,19 @@ def one_line(error: BaseException) -> str:
     missing = re.search(r"Could not (?:find|load) '(\w+)/([^']*)'", text)
     if missing is not None:
         group, name = missing.groups()
-        return choose(group, name, [path.stem for path in (config_folder() / group).glob("*.yaml")])
+        return choose(group, name, available(group, str(error)))
     if "add --multirun to your command line" in text:
         return text.split(";")[0] + "; several values make a sweep: add --multirun, or use key=[a,b] for one list"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         return from_omegaconf(cause, text)
     return text
+
+
+def available(group: str, text: str) -> set[str]:
+    """The choices of a group in all folders that Hydra's own message says it searched."""
+    folders = re.findall(r"provider=.*?, path=file://(.*)", text)
+    return {path.stem for folder in folders for path in (Path(folder) / group).glob("*.yaml")}
 
 
 def from_omegaconf(cause: OmegaConfBaseException, text: str) -> str:

@@ -25,7 +25,7 @@ def show_progress(folder: RunFolder, report: JobReport) -> None:
     total = plan.get("jobs", 1)
     if total < 2:
         return
-    done = len(list((folder.folder / "jobs").glob("*.json")))
+    done = max(1, len(folder.job_reports()))
     elapsed = time.time() - plan["started"]
     left = elapsed / done * (total - done)
     state = "failed" if report.error else "stored" if report.measured == 0 else f"{report.measured} cells"

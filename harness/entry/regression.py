@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from argparse import Namespace
@@ -30,7 +29,9 @@ from harness.judgement.timing import TimingChange, compare_timings
 from harness.presentation.regression import console, gap_lines, markdown, timing_lines
 from harness.storage.baseline import Baseline
 from harness.storage.benchmarks import rounds
-from harness.storage.files import write_atomically
+from harness.storage.cleaning import KEPT, remove
+from harness.storage.files import check_page, write_atomically
+from harness.storage.locks import hold
 from harness.storage.tables import empty_records, load_records
 from harness.vocabulary.errors import BaselineError, ConfigurationError, StorageError
 
@@ -41,17 +42,18 @@ INTERRUPTED = 130
 
 @contextmanager
 def fresh_folder(keep: Path | None) -> Iterator[Path]:
-    """An empty folder to measure into; a temporary one unless it is to be kept."""
+    """A folder without records to measure into; a temporary one unless it is to be kept."""
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="harness-regression-") as temporary:
             yield Path(temporary) / "regression"
         return
-    marker = keep / ".regression"
+    marker = keep / KEPT
     if keep.exists() and any(keep.iterdir()) and not marker.exists():
         raise ConfigurationError(f"--keep {keep}: not empty and not made by this command; choose another folder")
-    shutil.rmtree(keep, ignore_errors=True)
+    remove(keep)
     write_atomically(marker, "")
-    yield keep / "regression"
+    with hold(keep, f"python -m harness.regression … --keep {keep}"):
+        yield keep / "regression"
 
 
 def check(options: Namespace) -> int:
@@ -60,6 +62,7 @@ def check(options: Namespace) -> int:
     before, manifest = baseline.load(), baseline.manifest()
     overrides = options.overrides or manifest["overrides"]
     timings = timings_of(options.timing_json)
+    check_page(options.summary)
     with fresh_folder(options.keep) as folder:
         if options.records is not None:
             judgement = judge(before, load_records(options.records))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from harness.entry.configuration import dimension_from, estimators_from, policy_from, samples_from
+from harness.entry.configuration import dimension_from, estimators_from, policy_from, samples_from, seed_from
 from harness.entry.schema import ladder
 from harness.entry.shipped import shipped, specifications
 from harness.entry.values import category_count, check_names, check_recordable, check_scalars, merged, plain
@@ -65,6 +65,7 @@ def build(request: Request) -> tuple[Job, Made]:
     entries = entries or {name: name for name in conf["estimators"]}
     target, q, f = problem_of(request, conf)
     scalars = request.scalars
+    seed = seed_from(scalars["seed"])
     if scalars["device"] not in DEVICES:
         raise ConfigurationError(choose("device", str(scalars["device"]), DEVICES))
     device, policy = resolve_device(scalars["device"]), policy_from(dict(scalars))
@@ -72,8 +73,10 @@ def build(request: Request) -> tuple[Job, Made]:
     family = make_family(q, size, target)
     made = made_of(request, f, family, (entries, conf["estimators"]), device if is_available(device) else "cpu")
     specs = tuple(EstimatorSpec(e.name, e.target, e.options) for e in made.estimators.values())
-    samples = samples_from(scalars["samples"] if isinstance(scalars["samples"], int) else list(scalars["samples"]))
-    problem = Problem(q, f, size, device, scalars["dtype"], scalars["seed"])
+    samples = samples_from(
+        scalars["samples"] if isinstance(scalars["samples"], int) else list(scalars["samples"]), size
+    )
+    problem = Problem(q, f, size, device, scalars["dtype"], seed)
     return Job(problem, specs, samples, policy), made
 
 

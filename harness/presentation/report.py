@@ -28,17 +28,16 @@ from harness.presentation.relaxations import relaxations_section
 from harness.presentation.spread import families_section, losses_section, objectives_section, scope
 from harness.presentation.vae import vae_section
 from harness.presentation.why import why_section
-from harness.storage.files import write_atomically
+from harness.storage.files import claim_figures, write_atomically
 
 
 def write_report(folders: Sequence[Path], output: Path) -> Path:
     """Render the report to ``output`` and its figures to ``figures/<stem>/`` beside it; returns ``output``.
 
-    Raises: StorageError for records that cannot be read or a report that cannot be written.
+    Raises: StorageError for records that cannot be read, a report that cannot be written, or another file in its place.
     """
     records = collect(folders)
-    place = output.parent / "figures" / output.stem
-    figures = draw_figures(records, place)
+    figures = draw_figures(records, claim_figures(output))
     write_atomically(output, render(records, figures, output))
     return output
 

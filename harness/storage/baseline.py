@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.storage.files import write_atomically
+from harness.storage.files import check_ours, write_atomically
+from harness.storage.runs import is_records
 from harness.storage.tables import load_records
 from harness.vocabulary.cells import SCHEMA_VERSION, trained_file
 from harness.vocabulary.errors import BaselineError, StorageError
@@ -139,7 +140,9 @@ class Baseline:
         """Replace it by other records, and say why.
 
         ``about``: versions that they were measured with. ``inputs``: where their run has its trained values.
+        Raises: StorageError where what would be replaced is no table of the harness.
         """
+        check_ours(self.folder / RECORDS, lambda _: is_records(self.folder / RECORDS))
         trained = self.take(trained_names(load_records(records)), inputs)
         history = [*self.history(), {"reason": reason, "records_sha256": digest_of(records), **about}]
         copy(records, self.folder / RECORDS)

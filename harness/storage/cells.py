@@ -1,42 +1,63 @@
 """The cache of measured cells: ``cells/<address>.json``, one file per cell, written atomically.
 
-The address is a hash of everything that decides the numbers: the resolved cell, the schema, torch's version and the
-source of the floors that computed them (whoever breaks an estimator will not bump a version number).
+The address is a hash of everything that decides the numbers: the resolved cell, the schema, the versions of the
+libraries, and the source that measuring this cell can reach, a user's own included. A cell whose source does not tell
+what it does has an address of its own run, and is never found again by another.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from harness.storage.files import write_atomically
-from harness.vocabulary.cells import SCHEMA_VERSION, Cell, digest
+from harness.storage.plugins import Untold, source_of
+from harness.storage.sources import library_digest
+from harness.storage.trees import Name
+from harness.vocabulary.cells import SCHEMA_VERSION, Cell, Problem, digest
 from harness.vocabulary.records import Record
 from harness.vocabulary.results import CellResult
 
-#: The floors whose source decides the numbers.
-MEASURING_FLOORS = ("vocabulary", "inputs", "mathematics", "statistics", "measurement")
+#: The libraries whose versions decide the numbers.
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 
 
-@lru_cache(maxsize=1)
-def source_digest() -> str:
-    """Hash of every source file of the measuring floors."""
-    package = Path(__file__).resolve().parent.parent
-    sha = hashlib.sha256()
-    for floor in MEASURING_FLOORS:
-        for path in sorted((package / floor).rglob("*.py")):
-            sha.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return sha.hexdigest()
+def source_digest(problem: Problem, estimator: str = "") -> str:
+    """Hash of all source that measuring a cell can reach, or a reference run without an estimator, and of versions.
+
+    Raises: Untold for a plug-in whose source does not tell what it does.
+    """
+    own, used = list[str](), list[Name]()
+    for target in (problem.distribution.target, problem.objective.target, estimator):
+        if "." in target:
+            source, names = source_of(target)
+            own.append(source)
+            used += names
+    shared = library_digest(estimator, problem.objective.target, tuple(sorted(set(used))))
+    return digest([shared, own, [version(name) for name in LIBRARIES]])
 
 
-def address_of(cell: Cell) -> str:
-    """Where this cell's result lives."""
-    return digest([cell.identity(), SCHEMA_VERSION, version("torch"), source_digest()])
+def address_of(cell: Cell, run: str) -> str:
+    """Where this cell's result lives; in ``run`` alone where nothing tells what decides its numbers.
+
+    Raises: ConfigurationError where a plug-in states a wrong digest of a file.
+    """
+    try:
+        source = source_digest(cell.problem, cell.estimator.target)
+    except Untold:
+        return f"once-{run}-{digest([cell.identity(), SCHEMA_VERSION])}"
+    return digest([cell.identity(), SCHEMA_VERSION, source])
+
+
+def reference_digest(problem: Problem) -> str | None:
+    """What a stored reference run of a problem depends on besides its question; None where nothing tells."""
+    try:
+        return source_digest(problem)
+    except Untold:
+        return None
 
 
 @dataclass(frozen=True)

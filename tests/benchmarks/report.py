@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.presentation.figures import Figure, forget
 from harness.presentation.figures.style import save
 from harness.presentation.markdown import document, figure
-from harness.storage.files import write_atomically
+from harness.storage.files import check_page, write_atomically
 from harness.vocabulary.errors import HarnessError
 from tests.benchmarks.plots import DRAWERS
 from tests.benchmarks.reading import Benchmarks, load
@@ -50,6 +50,7 @@ def write_report(paths: Sequence[Path], output: Path) -> Path:
     benchmarks = load(paths)
     place = output.parent / "figures" / output.stem
     place.mkdir(parents=True, exist_ok=True)
+    check_page(output)
     figures = {}
     for name, draw in DRAWERS.items():
         drawing = draw(benchmarks)
