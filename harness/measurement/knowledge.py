@@ -12,6 +12,7 @@ from harness.mathematics.estimators import Estimator
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.mathematics.truth import REFERENCE_LIMITS, Exact, Truth, truth_of
+from harness.mathematics.truth.fourth import kurtosis_of
 from harness.mathematics.truth.reference import as_plain, from_plain, reference_moments
 from harness.vocabulary.errors import NoExpectation, NoFormula, TruthRefused
 
@@ -33,7 +34,7 @@ class Known:
     """What is known about one parameter of a cell; ``method`` says how, or why it is not.
 
     ``exists`` is False where there is no gradient to know, since ``E f`` does not exist. ``mean``: the estimator's own,
-    where that is known to be another than the gradient.
+    where that is known to be another than the gradient. ``kurtosis``: exact, of one estimate; None: not known.
     """
 
     gradient: Exact | None
@@ -41,6 +42,7 @@ class Known:
     method: str
     exists: bool = True
     mean: Exact | None = None
+    kurtosis: float | None = None
 
 
 @dataclass
@@ -90,7 +92,9 @@ class Knowledge:
         if variance is None:
             return Known(gradient, None, f"{gradient.method}; no variance: {why_not}")
         methods = dict.fromkeys([gradient.method, variance.method])
-        return Known(gradient, variance, "; variance: ".join(methods), mean=self.own_mean(leaf, estimator))
+        kurtosis = kurtosis_of((self.family, self.objective), leaf, estimator, samples, baselines)
+        mean = self.own_mean(leaf, estimator)
+        return Known(gradient, variance, "; variance: ".join(methods), mean=mean, kurtosis=kurtosis)
 
     def own_mean(self, leaf: str, estimator: Estimator) -> Exact | None:
         """What a biased estimator has for its mean, where there is a formula."""

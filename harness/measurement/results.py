@@ -116,7 +116,7 @@ def with_variance(record: Record, blocks: Blocks, cell: Cell, facts: Known, fore
         variance_high=interval.high,
         precision_reached=reached,
         kurtosis=intervals.effective_kurtosis(blocks),
-        tail_flag=intervals.tail_flag(blocks, foretold),
+        tail_flag=intervals.tail_flag(blocks, foretold, facts.kurtosis),
     )
 
 

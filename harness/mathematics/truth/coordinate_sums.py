@@ -105,7 +105,10 @@ class Entries:
         return total
 
     def average(self, fourth: FloatArray, variance: FloatArray, apart: Pairs, within: Pairs) -> float:
-        """``E Q²/(E Q)²`` from E y⁴ and E y² [E], and E[y_p² y_q²] of different and of the same coordinate [E, E]."""
+        """``E Q²/(E Q)²`` from E y⁴ and E y² [E], and E[y_p² y_q²] of different and of the same coordinate [E, E].
+
+        NaN where nothing varies.
+        """
         counts, same = self.counts[self.unit], self.unit[:, None] == self.unit
         between = counts[:, None] * counts - same * counts
         inside = same * counts - np.diag(counts)
@@ -113,4 +116,5 @@ class Entries:
         for weights, pairs in ((between, apart), (inside, within)):
             if (weights > 0).any():
                 square += float((weights * np.where(weights > 0, pairs(), 0.0)).sum())
-        return square / float((counts * variance).sum()) ** 2
+        total = float((counts * variance).sum())
+        return square / total**2 if total > 0 else math.nan

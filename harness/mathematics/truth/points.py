@@ -28,6 +28,8 @@ from harness.vocabulary.errors import TruthRefused
 
 #: how far the weights may be from 1 together
 OFF = 1e-6
+#: weight below which a point carries nothing, unless a moment is all but infinite; its powers may overflow
+LEAST_WEIGHT = 1e-150
 #: share of a fourth moment that may lie beyond the points
 BEYOND = 1e-2
 
@@ -100,13 +102,15 @@ def logs_of_fourths(nodes: Nodes) -> FloatArray:
 
 
 def look(line: Line) -> tuple[float, float, frozenset[str]]:
-    """The range that the fourth moments need, and which of them are infinite."""
+    """The range that the fourth moments need, and which of them are infinite. Raises: TruthRefused for the density."""
     t = scan_points(line.chart)
     nodes = line.nodes(t)
     first, last = cuts(nodes, int(np.searchsorted(t, 0.0)))
     t, nodes = t[first:last], Nodes(*(getattr(nodes, n)[first:last] for n in ("log_weight", "f", "s", "p")))
     logs = logs_of_fourths(nodes)
     found = tails(logs, t, line.chart)
+    if found.infinite[0]:
+        raise TruthRefused("the density does not decay over its support")
     with np.errstate(over="ignore", invalid="ignore"):
         size = (np.exp(logs) * np.gradient(t)[:, None]).sum(0)
         infinite = found.infinite | ~(found.remainder <= BEYOND * size)
@@ -134,10 +138,11 @@ def integrated_points(unit: Unit, family: Family) -> Points:
     places, steps = panel_points(left, right)
     nodes = line.nodes(places.reshape(-1))
     weight = np.exp(nodes.log_weight) * steps.reshape(-1)
-    followed = {name: (nodes.p[:, i], weight) for i, name in enumerate(elementary(unit))}
-    mean, cost = about_mean(weight, nodes.f)
-    followed |= transported_paths(unit, line, left, right)
-    return Points(weight, mean + line.centre, cost, nodes.s, followed, infinite)
+    kept = weight > LEAST_WEIGHT
+    weight, f, s, p = (x[kept] for x in (weight, nodes.f, nodes.s, nodes.p))
+    mean, cost = about_mean(weight, f)
+    followed = {name: (p[:, i], weight) for i, name in enumerate(elementary(unit))}
+    return Points(weight, mean + line.centre, cost, s, followed | transported_paths(unit, line, left, right), infinite)
 
 
 def transported_paths(
@@ -149,5 +154,6 @@ def transported_paths(
     left, right = even_panels(line, left, right)
     places, steps = panel_points(left, right)
     values, density = paths(line, left, right, places.reshape(-1))
-    names = [leaf.name for leaf in unit.leaves]
-    return {name: (values[:, names.index(name)], density * steps.reshape(-1)) for name in transported(unit)}
+    weight = density * steps.reshape(-1)
+    kept, names = weight > LEAST_WEIGHT, [leaf.name for leaf in unit.leaves]
+    return {name: (values[kept, names.index(name)], weight[kept]) for name in transported(unit)}
