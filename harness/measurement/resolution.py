@@ -14,14 +14,13 @@ from torch import Tensor
 from harness.mathematics.draws import Draw
 from harness.mathematics.estimators import Estimator
 from harness.mathematics.families import Family
-from harness.mathematics.gradients import block_gradients
+from harness.measurement.replay import ROWS, can_replay, replayed
 from harness.measurement.sampling import Situation
 
 #: Rounding error tolerated in a gradient estimate, root mean square, relative to the estimates' standard deviation.
 ROUNDING = 3e-3
 #: Share of draws that may sit on one extreme value of a continuous distribution.
 CLAMPED = 1e-4
-ROWS = 512
 
 
 def unresolved(situation: Situation, estimators: Mapping[str, Estimator]) -> dict[str, str]:
@@ -35,7 +34,7 @@ def unresolved(situation: Situation, estimators: Mapping[str, Estimator]) -> dic
             return dict.fromkeys(estimators, reason + advice(situation))
         if situation.dtype == torch.float64:
             return {}
-        replayable = {name: e for name, e in estimators.items() if not (e.method.needs_path or e.method.own_noise)}
+        replayable = {name: e for name, e in estimators.items() if can_replay(e)}
         found = {name: rounding_error(situation, draw, estimator) for name, estimator in replayable.items()}
     except Exception:  # a cell that cannot be computed is reported as failed by the measurement itself
         return {}
@@ -58,18 +57,10 @@ def clamped_share(family: Family, z: Tensor) -> float:
 
 def rounding_error(situation: Situation, draw: Draw, estimator: Estimator) -> float:
     """Root mean square difference from the same gradients in float64, over their standard deviation; worst leaf."""
-    theta = situation.family.rows(draw.replicates, torch.float64, situation.device)
-    history = draw.cost.mean(0)[:1]
-    narrow = Draw(
-        draw.family, draw.objective, draw.samples, draw.theta, 0, False, draw.baselines, history, given=draw.z
-    )
-    wide = Draw(
-        draw.family, draw.objective, draw.samples, theta, 0, False, draw.baselines, history.double(), draw.z.double()
-    )
-    exact = block_gradients(wide, estimator)
+    narrow, exact = replayed(situation, draw, estimator)
     errors = [
         (gradient.double() - exact[leaf]).square().mean().sqrt() / exact[leaf].std().clamp(min=1e-300)
-        for leaf, gradient in block_gradients(narrow, estimator).items()
+        for leaf, gradient in narrow.items()
     ]
     return max(float(error) for error in errors)
 
