@@ -387,6 +387,9 @@ class Wrong:
     plant: Patch
 
 
+RIGHT_P_VALUE, RIGHT_TWO_SIDED = accuracy.p_value, changes.two_sided
+
+
 def scaled_error(factor: float) -> Callable[..., Any]:
     """``bias_against`` with a standard error off by a factor."""
 
@@ -404,7 +407,7 @@ def scaled_log_interval(factor: float) -> Callable[..., intervals.Interval]:
 def scaled_p_value(row: dict[str, Any]) -> float:
     """The spread of log variance √2 too large."""
     middle, half = row["variance"], (row["variance_high"] / row["variance_low"]) ** (2**0.5 / 2)
-    return accuracy.p_value(row | {"variance_low": middle / half, "variance_high": middle * half})
+    return RIGHT_P_VALUE(row | {"variance_low": middle / half, "variance_high": middle * half})
 
 
 def scaled_pooled(factor: float) -> Callable[..., tuple[float, float]]:
@@ -418,7 +421,7 @@ def scaled_pooled(factor: float) -> Callable[..., tuple[float, float]]:
 
 
 def one_sided(distance: float, error: float, degrees: float) -> float:
-    return changes.two_sided(distance, error, degrees) / 2
+    return RIGHT_TWO_SIDED(distance, error, degrees) / 2
 
 
 STATISTICS = [
