@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness import regression
 from harness.entry import gate
 from harness.entry import regression as commands
 from harness.judgement.accuracy import REFERENCE_RUN, SEPARATOR
@@ -220,7 +219,6 @@ def test_benchmarks_with_none_in_common_are_usage(tmp_path: Path, capsys: Any) -
         Path(files[-1]).write_text(json.dumps(content))
     assert check(tmp_path, records(), records(), "--timing-json", *files) == USAGE
     assert "no benchmark in common" in capsys.readouterr().err
-    assert regression.main(["check", "--timing-json", *files, "--records", "nowhere"]) == USAGE
 
 
 def test_the_family_counts_every_question(tmp_path: Path) -> None:
