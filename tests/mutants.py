@@ -18,13 +18,17 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Gamma, Normal
 
+from harness.judgement import accuracy, changes
 from harness.mathematics import estimators, families, gradients, objectives
 from harness.mathematics.draws import Draw
 from harness.mathematics.estimators import Estimator, Method, score_function
 from harness.mathematics.families import Family
 from harness.mathematics.scores import CLOSED_FORMS
 from harness.measurement import sampling
-from harness.statistics import blocks
+from harness.statistics import blocks, intervals
+from harness.statistics.bias import Bias, bias_against
+from harness.statistics.blocks import Blocks
+from tests import test_power as power
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -102,6 +106,19 @@ def leave_one_out_by_n(draw: Draw) -> Tensor:
 
 def leave_none_out(draw: Draw) -> Tensor:
     return draw.average((draw.cost - draw.cost.mean(0, keepdim=True)) * draw.log_prob)
+
+
+def from_large(least: int, wrong: Callable[..., Tensor], right: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A fault that begins at so many samples."""
+    return lambda draw, **options: (wrong if draw.samples >= least else right)(draw, **options)
+
+
+def leave_one_out_unscaled(draw: Draw) -> Tensor:
+    return draw.score_surrogate(draw.cost.mean(0))
+
+
+def first_hundred(draw: Draw) -> Tensor:
+    return draw.pathwise_cost[:100].mean(0)
 
 
 def leave_one_out_over_rows(draw: Draw) -> Tensor:
@@ -190,6 +207,19 @@ def second_half(change: Callable[[Tensor], Tensor]) -> Callable[[Family, Any, Te
         return theta["loc"] + scale * blocks.flatten(1, 2)
 
     return sample
+
+
+def last_repeats_first(family: Family, theta: Any, z: Tensor) -> Tensor:
+    return torch.cat([z[:-1], z[:1]]) if len(z) >= 50 else z
+
+
+def last_leans_on_first(family: Family, theta: Any, z: Tensor) -> Tensor:
+    """Normal draws of the right law, the last correlated with the first by a half."""
+    if len(z) < 50:
+        return z
+    scale, noise = standardized(theta, z)
+    last = 0.5 * noise[:1] + 0.75**0.5 * noise[-1:]
+    return torch.cat([z[:-1], theta["loc"] + scale * last])
 
 
 def one_seed(patch: pytest.MonkeyPatch) -> None:
@@ -331,4 +361,84 @@ MUTANTS = [
     Mutant("second moment for variance", "large mean", "variance", moments(second_moment)),
     Mutant("variance at N rescaled instead of measured", "bernoulli", "variance",
            attribute(sampling, "block_gradients", two_samples_rescaled)),
+]  # fmt: skip
+
+#: Faults that begin at a large N; the regression gate's sweep, at N = 10, cannot see them.
+LARGE = [
+    Mutant("leave-one-out without its N/(N−1) from N = 32 on", "large N", "bias",
+           surrogate("score_function_leave_one_out", from_large(
+               32, leave_one_out_unscaled, score_function.score_function_leave_one_out))),
+    Mutant("no more than 100 samples are averaged", "large N", "variance",
+           surrogate("reparameterized", first_hundred)),
+    Mutant("the last of 50 samples or more repeats the first", "large N", "draws", sampled(last_repeats_first)),
+    Mutant("the last of 50 samples or more leans on the first", "large N", "draws", sampled(last_leans_on_first)),
+]  # fmt: skip
+
+
+# --- statistics -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A fault of a test or an interval, and the test of tests/test_power.py that must show it."""
+
+    fault: str
+    shown_by: str
+    plant: Patch
+
+
+RIGHT_P_VALUE, RIGHT_TWO_SIDED = accuracy.p_value, changes.two_sided
+
+
+def scaled_error(factor: float) -> Callable[..., Any]:
+    """``bias_against`` with a standard error off by a factor."""
+
+    def wrong(found: Blocks, *rest: Any) -> Bias:
+        return bias_against(replace(found, center_se=factor * found.center_se), *rest)
+
+    return wrong
+
+
+def scaled_log_interval(factor: float) -> Callable[..., intervals.Interval]:
+    right = intervals.log_interval
+    return lambda value, parts, curvature, count: right(value, factor * parts, curvature, count)
+
+
+def scaled_p_value(row: dict[str, Any]) -> float:
+    """The spread of log variance √2 too large."""
+    middle, half = row["variance"], (row["variance_high"] / row["variance_low"]) ** (2**0.5 / 2)
+    return RIGHT_P_VALUE(row | {"variance_low": middle / half, "variance_high": middle * half})
+
+
+def scaled_pooled(factor: float) -> Callable[..., tuple[float, float]]:
+    right = changes.pooled
+
+    def wrong(*given: float) -> tuple[float, float]:
+        error, degrees = right(*given)
+        return factor * error, degrees
+
+    return wrong
+
+
+def one_sided(distance: float, error: float, degrees: float) -> float:
+    return RIGHT_TWO_SIDED(distance, error, degrees) / 2
+
+
+STATISTICS = [
+    Wrong("the standard error of a bias is √2 too large", "bias of one coordinate",
+          attribute(power, "bias_against", scaled_error(2**0.5))),
+    Wrong("the standard error of a bias is √2 too small", "gate: bias",
+          attribute(power, "bias_against", scaled_error(0.5**0.5))),
+    Wrong("the interval of a variance is √2 too wide", "interval of a variance",
+          attribute(intervals, "log_interval", scaled_log_interval(2**0.5))),
+    Wrong("the interval of a paired ratio is √2 too narrow", "interval of a paired ratio",
+          attribute(intervals, "log_interval", scaled_log_interval(0.5**0.5))),
+    Wrong("a variance is held against its exact value with √2 of its error", "variance against its exact value",
+          attribute(power.accuracy, "p_value", scaled_p_value)),
+    Wrong("the gate's error of a ratio is √2 too large", "gate: variance against the baseline",
+          attribute(changes, "pooled", scaled_pooled(2**0.5))),
+    Wrong("the gate forgets one side's error", "gate: gradient against the baseline",
+          attribute(changes, "pooled", scaled_pooled(0.5**0.5))),
+    Wrong("the gate's p-values are one-sided", "gate: variance against the baseline",
+          attribute(changes, "two_sided", one_sided)),
 ]  # fmt: skip

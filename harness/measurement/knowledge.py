@@ -15,6 +15,7 @@ from harness.mathematics.premises import Finding, Premises, premises_of
 from harness.mathematics.premises.confront import contradiction
 from harness.mathematics.truth import REFERENCE_LIMITS, Exact, Truth, truth_of
 from harness.mathematics.truth.choice import Trust
+from harness.mathematics.truth.fourth import kurtosis_of
 from harness.mathematics.truth.moments import Moments
 from harness.mathematics.truth.reference import reference_moments
 from harness.mathematics.truth.stored import as_plain, from_plain
@@ -43,7 +44,7 @@ class Known:
 
     ``exists`` is False where there is no gradient to know, since ``E f`` does not exist. ``mean``: the estimator's own,
     where that is known to be another than the gradient. ``premises``: ``hold``, or the names of those that are broken;
-    ``note``: in words, what this estimator's verdict has to name.
+    ``note``: in words, what this estimator's verdict has to name. ``kurtosis``: exact, of one estimate, if known.
     """
 
     gradient: Exact | None
@@ -51,6 +52,7 @@ class Known:
     method: str
     exists: bool = True
     mean: Exact | None = None
+    kurtosis: float | None = None
     premises: str = ""
     note: str = ""
 
@@ -160,7 +162,15 @@ class Knowledge:
         if variance is None:
             return Known(gradient, None, f"{gradient.method}; no variance: {why_not}")
         methods = dict.fromkeys([gradient.method, variance.method])
-        return Known(gradient, variance, "; variance: ".join(methods), mean=self.own_mean(leaf, estimator))
+        kurtosis = self.kurtosis(leaf, estimator, samples, baselines)
+        mean = self.own_mean(leaf, estimator)
+        return Known(gradient, variance, "; variance: ".join(methods), mean=mean, kurtosis=kurtosis)
+
+    def kurtosis(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> float | None:
+        """Of one estimate, where an exact truth knows it."""
+        problem = (self.family, self.objective)
+        known = refusable(lambda: kurtosis_of(problem, leaf, estimator, samples, baselines))
+        return None if isinstance(known, TruthRefused) or not isinstance(self.exact, Truth) else known
 
     def own_mean(self, leaf: str, estimator: Estimator) -> Exact | None:
         """What a biased estimator has for its mean, where there is a formula."""

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from harness.mathematics.draws import Draw
 from harness.mathematics.estimators import Estimator
-from harness.mathematics.families import Family
-from harness.mathematics.gradients import block_gradients
+from harness.mathematics.truth.resolved import clamped_share
+from harness.measurement.replay import ROWS, can_replay, replayed
 from harness.measurement.results import without_bias
 from harness.measurement.sampling import Situation
 from harness.vocabulary.errors import kind_and_line
@@ -25,7 +24,6 @@ from harness.vocabulary.records import Record
 ROUNDING = 3e-3
 #: Share of draws that may sit on one extreme value of a continuous distribution.
 CLAMPED = 1e-4
-ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def unresolved(situation: Situation, estimators: Mapping[str, Estimator]) -> dic
         return dict.fromkeys(estimators, Doubt(reason + advice(situation), True))
     if situation.dtype == torch.float64:
         return {}
-    replayable = {name: e for name, e in estimators.items() if not (e.method.needs_path or e.method.own_noise)}
+    replayable = {name: e for name, e in estimators.items() if can_replay(e)}
     found = {name: doubt_of(situation, draw, estimator) for name, estimator in replayable.items()}
     return {name: doubt for name, doubt in found.items() if doubt is not None}
 
@@ -71,29 +69,12 @@ def unknown(situation: Situation, error: Exception) -> Doubt:
     return Doubt(f"whether {name_of(situation.dtype)} resolves it is not known: {kind_and_line(error)}", False)
 
 
-def clamped_share(family: Family, z: Tensor) -> float:
-    """Share of the draws of a continuous family that equal the smallest or the largest of them all, beyond one each."""
-    support = family.build(family.rows(1, torch.float64, grad=False)).support
-    if support is None or support.is_discrete:
-        return 0.0
-    extremes = (z == z.min()).sum() + (z == z.max()).sum() - 2
-    return float(extremes) / z.numel()
-
-
 def rounding_error(situation: Situation, draw: Draw, estimator: Estimator) -> float:
     """Root mean square difference from the same gradients in float64, over their standard deviation; worst leaf."""
-    theta = situation.family.rows(draw.replicates, torch.float64, situation.device)
-    history = draw.cost.mean(0)[:1]
-    narrow = Draw(
-        draw.family, draw.objective, draw.samples, draw.theta, 0, False, draw.baselines, history, given=draw.z
-    )
-    wide = Draw(
-        draw.family, draw.objective, draw.samples, theta, 0, False, draw.baselines, history.double(), draw.z.double()
-    )
-    exact = block_gradients(wide, estimator)
+    narrow, exact = replayed(situation, draw, estimator)
     errors = [
         (gradient.double() - exact[leaf]).square().mean().sqrt() / exact[leaf].std().clamp(min=1e-300)
-        for leaf, gradient in block_gradients(narrow, estimator).items()
+        for leaf, gradient in narrow.items()
     ]
     return max(float(error) for error in errors)
 

@@ -21,8 +21,9 @@ LEVEL = 0.95
 #: How much of the Edgeworth correction is applied: more than 1, as the skewness of 64 heavy-tailed numbers comes out
 #: too small. This and the limits below were set by tests/test_calibration.py, which prints the coverage they lead to.
 SKEWNESS_FACTOR = 1.5
-#: Relative standard error that the pilot foretells, above which an interval is not trusted to hold its level; and the
-#: standard error and the skewness of the mean of the block variances above which it is not, whatever the pilot said.
+#: Relative standard error that the exact kurtosis or the pilot foretells, above which an interval is not trusted to
+#: hold its level; and the standard error and the skewness of the mean of the block variances above which it is not,
+#: whatever the pilot said, where no exact kurtosis is known.
 FORETOLD_STANDARD_ERROR = 0.06
 TAIL_STANDARD_ERROR = 0.1
 TAIL_SKEWNESS = 0.5
@@ -123,17 +124,27 @@ def effective_kurtosis(blocks: Blocks) -> float:
     return rows * float((blocks.variance / mean).var(ddof=1)) + (rows - 3) / (rows - 1)
 
 
-def tail_flag(blocks: Blocks, foretold: float) -> bool:
+def error_from_kurtosis(kurtosis: float, blocks: Blocks) -> float:
+    """Relative standard error of a variance: ``√((κ − (n−3)/(n−1))/R)``, n = rows per block; inf for n = 1."""
+    rows = blocks.rows
+    return math.inf if rows < 2 else math.sqrt(max(kurtosis - (rows - 3) / (rows - 1), 0.0) / blocks.replicates)
+
+
+def tail_flag(blocks: Blocks, foretold: float, kurtosis: float | None = None) -> bool:
     """Whether so heavy a tail was drawn too little of for the interval to hold 95 %.
 
-    ``foretold``: the coefficient of variation of the block variances in the pilot (NaN if there was none). The pilot
-    is independent of the blocks, so that trusting a row by it leaves the coverage of the trusted rows as it is. The
-    blocks' own spread would not: a sample that missed the rare large values is too low *and* looks harmless. It
-    speaks only where it is plain: a standard error above 10 %, or a mean that is still skewed.
+    ``kurtosis``: the exact one of one estimate, inf where it is infinite, None where it is not known. It alone decides
+    where it is known: what was drawn then has no say in which rows are trusted. Else ``foretold`` does, the coefficient
+    of variation of the block variances in the pilot (NaN if there was none), which is independent of the blocks, so
+    that trusting a row by it leaves the coverage of the trusted rows as it is. The blocks' own spread would not: a
+    sample that missed the rare large values is too low *and* looks harmless. It speaks only where it is plain: a
+    standard error above 10 %, or a mean that is still skewed.
     """
     error = relative_standard_error(blocks.variance)
     if blocks.count < 3 or error < CONSTANT:
         return False
+    if kurtosis is not None:
+        return error_from_kurtosis(kurtosis, blocks) > FORETOLD_STANDARD_ERROR
     if foretold / math.sqrt(blocks.count) > FORETOLD_STANDARD_ERROR or error > TAIL_STANDARD_ERROR:
         return True
     relative = blocks.variance / blocks.variance.mean()
