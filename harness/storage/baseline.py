@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.storage.files import check_ours, write_atomically
 from harness.storage.runs import is_records
-from harness.storage.tables import load_records
+from harness.storage.tables import READABLE, load_records
 from harness.vocabulary.cells import SCHEMA_VERSION, trained_file
 from harness.vocabulary.errors import BaselineError, StorageError
 
@@ -86,7 +86,7 @@ class Baseline:
         """Its records. Raises: BaselineError where they are missing, of another schema, or not those vouched for."""
         manifest = self.manifest()
         self.vouch(RECORDS, manifest["records_sha256"])
-        if manifest["schema_version"] != SCHEMA_VERSION:
+        if manifest["schema_version"] not in READABLE:
             version = manifest["schema_version"]
             raise BaselineError(f"{self.folder} has schema version {version}, expected {SCHEMA_VERSION}; {ADVICE}")
         try:

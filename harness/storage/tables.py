@@ -83,6 +83,7 @@ ADDED: dict[int, tuple[str, ...]] = {
         "premise_note",
     ),
 }  # fmt: skip
+READABLE: tuple[int, ...] = (*ADDED, SCHEMA_VERSION)
 #: column → the text of a value that is not known
 DEFAULTS: dict[str, str] = {f.name: shown(f.default) for f in fields(Record) if f.default is not MISSING}
 
@@ -92,7 +93,7 @@ def typed(frame: pd.DataFrame, file: Path) -> pd.DataFrame:
     import pandas as pd
 
     versions = sorted(set(frame["schema_version"])) if "schema_version" in frame.columns else []
-    if len(versions) > 1 or not set(versions) <= {str(v) for v in (*ADDED, SCHEMA_VERSION)}:
+    if len(versions) > 1 or not set(versions) <= {str(v) for v in READABLE}:
         raise StorageError(f"{file} has schema version {', '.join(versions)}, expected {SCHEMA_VERSION}; run again")
     later = ADDED.get(int(versions[0]), ()) if versions else ()
     frame = frame.assign(**{name: DEFAULTS[name] for name in later if name not in frame.columns})
