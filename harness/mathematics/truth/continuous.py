@@ -18,6 +18,7 @@ from harness.mathematics.families import Family
 from harness.mathematics.truth.bounded import EPSILON, Bounded, FloatArray
 from harness.mathematics.truth.charts import Chart, chart_of, log_dz, support_of, u_of, z_of
 from harness.mathematics.truth.discrete import constraint_of
+from harness.mathematics.truth.features import Problem, verified
 from harness.mathematics.truth.moments import ROUNDING, Nodes, Raw, products, split
 from harness.mathematics.truth.quadrature import Integral, integrate
 from harness.mathematics.truth.tails import FLOOR, Tails, cuts, tails
@@ -58,6 +59,12 @@ class Line:
     chart: Chart
     centre: float
     path_centres: FloatArray
+
+    def cost(self, t: FloatArray) -> FloatArray:
+        """f alone at t, less its centre."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"), torch.no_grad():
+            z = torch.from_numpy(np.ascontiguousarray(z_of(self.chart.support, self.chart.u(t))))
+            return torch.cat([self.unit.cost(part) for part in torch.split(z, CHUNK)]).numpy() - self.centre
 
     def nodes(self, t: FloatArray) -> Nodes:
         """Everything at t, zero where the density is negligible, less the centres."""
@@ -181,9 +188,12 @@ def integrated(unit: Unit) -> Integrated:
     def integrand(t: FloatArray) -> FloatArray:
         logs, signs = products(line.nodes(t))
         with np.errstate(over="ignore", invalid="ignore"):  # what diverges may overflow, and is set aside
-            return np.where(look.tails.infinite, 0.0, signs * np.exp(logs - np.log(look.size)))
+            values = np.where(look.tails.infinite, 0.0, signs * np.exp(logs - np.log(look.size)))
+            return np.where(np.isfinite(values), values, 0.0)
 
     integral = integrate(integrand, starting_edges(line, look.low, look.high), tolerance(line, look))
+    problem = Problem(line.cost, line.nodes, integrand, look.size, look.tails.infinite, tolerance(line, look))
+    integral = verified(problem, integral)
     size = look.size * integral.size
     rounding = size * (ROUNDING + abs(integral.value[0] * look.size[0] - 1))
     value = np.where(look.tails.infinite, np.inf, integral.value * look.size)

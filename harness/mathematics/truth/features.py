@@ -1,0 +1,207 @@
+"""Whether an adaptive integral has seen all of f: f alone at 2¹⁸ points, against the panels that were reached.
+
+On each panel the 15-point integrals of ``f, f², f·x`` (x the panel's own coordinate) are compared with sums over many
+pieces of it. Where they differ by more than the claimed error allows, under the greatest weight on the panel, all
+integrands are; and where those differ too, the integral is taken again with panels that end at the pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.mathematics.truth.bounded import FloatArray
+from harness.mathematics.truth.moments import SCORE_SUMS, Nodes
+from harness.mathematics.truth.quadrature import ORDER, Integral, Integrand, integrate, panel_points, panels
+from harness.vocabulary.errors import TruthRefused
+
+IntArray = npt.NDArray[np.int64]
+
+#: nodes of the fine scan
+POINTS = 2**18
+#: part of the claimed error that one panel may be off by
+PART = 0.1
+#: how often the integral is taken again before it is given up
+ROUNDS = 3
+#: width of a panel, relative to 1 + |t|, that only a jump or a singularity brings about
+TINY = 1e-8
+#: widest part of a piece that lies between two of its nodes
+GAP = 0.1
+#: distance, relative to 1 + |t|, within which tiny panels belong to one place
+CLUSTER = 1e-5
+#: panels evaluated at once
+BLOCK = 2**11
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is integrated along t: f less its centre [m], all nodes, all products over their ``size`` [C].
+
+    ``tolerance``: relative to the integrals of the absolute values.
+    """
+
+    cost: Callable[[FloatArray], FloatArray]
+    nodes: Callable[[FloatArray], Nodes]
+    integrand: Integrand
+    size: FloatArray
+    infinite: npt.NDArray[np.bool_]
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Panels cut into pieces: the pieces' ends [m], the panel that each belongs to [m], each panel's first piece [n]."""
+
+    left: FloatArray
+    right: FloatArray
+    owner: IntArray
+    first: IntArray
+
+
+def verified(problem: Problem, integral: Integral) -> Integral:
+    """The integral as it is where the fine scan agrees with it, else taken again until it does.
+
+    Raises: TruthRefused where it does not come to agree, or where f is not finite.
+    """
+    found = integral
+    for _ in range(ROUNDS):
+        peaks = peak_weights(problem, found)
+        pieces = cut(found, shares(found, peaks))
+        missed = features(problem, found, peaks, pieces)
+        if not missed.any():
+            return found if found is integral else with_unseen(problem, found, peaks, pieces)
+        fine = pieces.left[missed[pieces.owner]]
+        edges = np.unique(np.concatenate([found.left, found.right[-1:], fine]))
+        found = integrate(problem.integrand, edges, problem.tolerance)
+    raise TruthRefused(f"f has more or narrower features than {POINTS} points and their refinement resolve")
+
+
+def peak_weights(problem: Problem, integral: Integral) -> FloatArray:
+    """Greatest ``w, w|s|, w s²`` at the nodes of each panel: [n, 1 + 2P]."""
+    points, _ = panel_points(integral.left, integral.right)
+    nodes = problem.nodes(points.reshape(-1))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        s = np.log(np.abs(nodes.s))
+        logs = nodes.log_weight[:, None] + np.concatenate([np.zeros_like(s[:, :1]), s, 2 * s], axis=1)
+        peaks = np.exp(logs.reshape(*points.shape, -1).max(1))
+    return np.asarray(np.nan_to_num(peaks, nan=0.0, posinf=0.0))
+
+
+def shares(integral: Integral, peaks: FloatArray) -> FloatArray:
+    """How many of all pieces each panel is worth: half by width, half by mass and by squared scores: [n]."""
+    width = integral.right - integral.left
+    masses = width[:, None] * peaks
+    total = masses.sum(0)
+    parts = (masses / np.where(total > 0, total, 1.0)).mean(1)
+    return np.asarray(width / width.sum() / 2 + parts / 2)
+
+
+def cut(integral: Integral, share: FloatArray) -> Pieces:
+    """Every panel in equal pieces."""
+    counts = np.ceil(share * (POINTS / ORDER)).astype(np.int64)
+    counts = np.maximum(counts, 1)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    first = np.cumsum(counts) - counts
+    width = (integral.right - integral.left) / counts
+    left = integral.left[owner] + (np.arange(len(owner)) - first[owner]) * width[owner]
+    return Pieces(left, left + width[owner], owner, first)
+
+
+def features(problem: Problem, integral: Integral, peaks: FloatArray, pieces: Pieces) -> npt.NDArray[np.bool_]:
+    """The panels that hide something from their own nodes: [n]."""
+    allowed = PART * (integral.error + problem.tolerance * integral.size)
+    gaps = cost_gaps(problem, integral, peaks, pieces)
+    off = columns(gaps, peaks, len(problem.size)) / problem.size
+    flagged = ((off > allowed) & ~problem.infinite).any(1)
+    if not flagged.any():
+        return np.asarray(flagged)
+    chosen = flagged[pieces.owner]
+    first = np.unique(pieces.owner[chosen], return_index=True)[1]
+    coarse = totals(problem.integrand, integral.left[flagged], integral.right[flagged])
+    fine = np.add.reduceat(totals(problem.integrand, pieces.left[chosen], pieces.right[chosen]), first, axis=0)
+    flagged[flagged] = (np.abs(fine - coarse) > allowed).any(1)
+    return np.asarray(flagged)
+
+
+def totals(integrand: Integrand, left: FloatArray, right: FloatArray) -> FloatArray:
+    """The integral over each panel: [n, C]."""
+    blocks = [slice(i, i + BLOCK) for i in range(0, len(left), BLOCK)]
+    return np.concatenate([panels(integrand, left[block], right[block])[0] for block in blocks])
+
+
+def cost_gaps(problem: Problem, integral: Integral, peaks: FloatArray, pieces: Pieces) -> FloatArray:
+    """How far the integrals of f and of f² over each panel are from those over its pieces: [n, 2].
+
+    Raises: TruthRefused where f is not finite at a point that counts.
+    """
+    whole = functionals(problem.cost, integral.left, integral.right, integral.left, integral.right)
+    begin, end = integral.left[pieces.owner], integral.right[pieces.owner]
+    parts = functionals(problem.cost, pieces.left, pieces.right, begin, end)
+    with np.errstate(invalid="ignore", over="ignore"):
+        gaps = np.abs(np.add.reduceat(parts, pieces.first, axis=0) - whole)
+    wide = (integral.right - integral.left) > TINY * (1 + np.abs(integral.left))
+    counts = wide & (peaks[:, 0] > 0)
+    if (~np.isfinite(gaps[:, :2]).all(1) & counts).any():
+        raise TruthRefused("f is not finite where q has mass")
+    gaps = np.where(counts[:, None], np.nan_to_num(gaps, nan=np.inf), 0.0)
+    return np.stack([np.maximum(gaps[:, 0], gaps[:, 1]), gaps[:, 2]], axis=1)
+
+
+def functionals(
+    cost: Callable[[FloatArray], FloatArray], left: FloatArray, right: FloatArray, begin: FloatArray, end: FloatArray
+) -> FloatArray:
+    """``∫ f, ∫ f x, ∫ f²`` over pieces [left, right] of panels [begin, end], x from −1 to 1 on the panel: [n, 3]."""
+    points, weights = panel_points(left, right)
+    f = cost(points.reshape(-1)).reshape(points.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = (2 * points - begin[:, None] - end[:, None]) / (end - begin)[:, None]
+        return np.stack([(weights * g).sum(1) for g in (f, f * x, f * f)], axis=1)
+
+
+def columns(gaps: FloatArray, peaks: FloatArray, count: int) -> FloatArray:
+    """What gaps of f and f² [n, 2] come to in each product, in the order of ``Raw``; those without f are 0: [n, C].
+
+    So are paths: no path changes where f does not.
+    """
+    entries = (peaks.shape[1] - 1) // 2
+    one, s, ss = peaks[:, :1], peaks[:, 1 : 1 + entries], peaks[:, 1 + entries :]
+    f, ff, none = gaps[:, :1], gaps[:, 1:], np.zeros_like(s)
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = [np.zeros_like(f), one * f, one * ff, none, s * f, none, ss * f, s * ff, ss * ff]
+    paths = np.zeros((len(f), count - 3 - SCORE_SUMS * entries))
+    return np.concatenate([*parts, paths], axis=1)
+
+
+def places(integral: Integral) -> FloatArray:
+    """Where panels have become tiny, one place for each cluster of them: the narrowest panel's middle."""
+    width = integral.right - integral.left
+    middle = (integral.left + integral.right) / 2
+    tiny = (width <= TINY * (1 + np.abs(middle))).nonzero()[0]
+    if not len(tiny):
+        return np.empty(0)
+    apart = np.diff(middle[tiny]) > CLUSTER * (1 + np.abs(middle[tiny[1:]]))
+    clusters = np.split(tiny, apart.nonzero()[0] + 1)
+    return np.array([middle[c[np.argmin(width[c])]] for c in clusters])
+
+
+def with_unseen(problem: Problem, integral: Integral, peaks: FloatArray, pieces: Pieces) -> Integral:
+    """Add to the error what one more pulse could hold between two points of the scan, where f is seen to have pulses.
+
+    The fewer points the narrowest one seen holds, the less can one be ruled out that holds none: ``gap · weight · |f|``
+    over their number.
+    """
+    jumps = places(integral)
+    if len(jumps) < 2:
+        return integral
+    step = (pieces.right - pieces.left) / ORDER
+    held = np.diff(jumps) / step[np.searchsorted(pieces.left, jumps[:-1]).clip(max=len(step) - 1)]
+    widest = (integral.right - integral.left) / np.bincount(pieces.owner) * GAP
+    points, _ = panel_points(integral.left, integral.right)
+    f = problem.cost(points.reshape(-1)).reshape(points.shape)
+    f = np.where(peaks[:, :1] > 0, np.nan_to_num(np.abs(f), posinf=0.0), 0.0)
+    heights = np.broadcast_to([[f.max(), f.max() ** 2]], (len(peaks), 2)) * widest[:, None]
+    unseen = columns(heights, peaks, len(problem.size)).max(0) / problem.size / max(held.min(), 1.0)
+    return replace(integral, error=integral.error + np.where(problem.infinite, 0.0, unseen))
