@@ -7,9 +7,10 @@ quantiles of q and are graded towards 0, k and the parameters, where costs and d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.special import log_expit
 from torch import Tensor
@@ -21,6 +22,7 @@ from harness.mathematics.truth.discrete import constraint_of
 from harness.mathematics.truth.features import Problem, verified
 from harness.mathematics.truth.moments import ROUNDING, Nodes, Raw, products, split
 from harness.mathematics.truth.quadrature import Integral, integrate
+from harness.mathematics.truth.singular import singularities
 from harness.mathematics.truth.tails import FLOOR, Tails, cuts, tails
 from harness.mathematics.truth.units import CHUNK, Unit, differentiate, slopes
 from harness.mathematics.truth.velocities import elementary, velocities
@@ -184,22 +186,42 @@ def integrated(unit: Unit) -> Integrated:
         raise TruthRefused(f"no exact truth over the support {constraint}")
     line = lay_out(unit, family, chart_of(family, support))
     look = scan(line)
+    integral, infinite, remainder = complete(line, look)
+    size = look.size * integral.size
+    rounding = size * (ROUNDING + abs(integral.value[0] * look.size[0] - 1))
+    value = np.where(infinite, np.inf, integral.value * look.size)
+    error = np.where(infinite, 0.0, look.size * integral.error + rounding + remainder)
+    entries, paths = sum(len(leaf.values) for leaf in unit.leaves), len(line.path_centres)
+    return Integrated(line, split(Bounded(value, error), entries, paths), integral)
 
-    def integrand(t: FloatArray) -> FloatArray:
-        logs, signs = products(line.nodes(t))
+
+def complete(line: Line, look: Scan) -> tuple[Integral, npt.NDArray[np.bool_], FloatArray]:
+    """The integral over all that matters, which products diverge, and a bound on what is missing of the others.
+
+    Raises: TruthRefused where f has features that are not resolved.
+    """
+    limit = tolerance(line, look)
+
+    def scaled(nodes: Nodes) -> FloatArray:
+        logs, signs = products(nodes)
         with np.errstate(over="ignore", invalid="ignore"):  # what diverges may overflow, and is set aside
             values = np.where(look.tails.infinite, 0.0, signs * np.exp(logs - np.log(look.size)))
             return np.where(np.isfinite(values), values, 0.0)
 
-    integral = integrate(integrand, starting_edges(line, look.low, look.high), tolerance(line, look))
-    problem = Problem(line.cost, line.nodes, integrand, look.size, look.tails.infinite, tolerance(line, look))
-    integral = verified(problem, integral)
-    size = look.size * integral.size
-    rounding = size * (ROUNDING + abs(integral.value[0] * look.size[0] - 1))
-    value = np.where(look.tails.infinite, np.inf, integral.value * look.size)
-    error = np.where(look.tails.infinite, 0.0, look.size * integral.error + rounding + look.tails.remainder)
-    entries, paths = sum(len(leaf.values) for leaf in unit.leaves), len(line.path_centres)
-    return Integrated(line, split(Bounded(value, error), entries, paths), integral)
+    def logs(t: FloatArray) -> FloatArray:
+        return products(line.nodes(t))[0]
+
+    problem = Problem(line.cost, line.nodes, scaled, look.size, look.tails.infinite, limit)
+    first = integrate(problem.integrand, starting_edges(line, look.low, look.high), limit)
+    poles = singularities(logs, line.chart, first)
+    infinite = look.tails.infinite | poles.infinite
+    if infinite[1]:
+        return first, infinite, look.tails.remainder
+    integral = verified(replace(problem, infinite=infinite), first)
+    if integral is not first:
+        poles = singularities(logs, line.chart, integral)
+    missing = np.where(poles.remainder > look.size * integral.error, poles.remainder, 0.0)
+    return integral, infinite | poles.infinite, look.tails.remainder + missing
 
 
 def tolerance(line: Line, look: Scan) -> float:

@@ -1,8 +1,9 @@
 """Whether an adaptive integral has seen all of f: f alone at 2¹⁸ points, against the panels that were reached.
 
-On each panel the 15-point integrals of ``f, f², f·x`` (x the panel's own coordinate) are compared with sums over many
-pieces of it. Where they differ by more than the claimed error allows, under the greatest weight on the panel, all
-integrands are; and where those differ too, the integral is taken again with panels that end at the pieces.
+What hides between the end of a panel and its first node shows at the end itself, where the integrands are not what the
+polynomial through their nodes says. On each panel the 15-point integrals of ``f, f², f·x`` (x the panel's own
+coordinate) are compared with sums over many pieces of it. Where they differ by more than the claimed error allows,
+under the greatest weight on the panel, all integrands are; and where those differ too, the panel is integrated again.
 """
 
 from __future__ import annotations
@@ -13,21 +14,36 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from harness.mathematics.truth.bounded import FloatArray
-from harness.mathematics.truth.moments import SCORE_SUMS, Nodes
-from harness.mathematics.truth.quadrature import ORDER, Integral, Integrand, integrate, panel_points, panels
+from harness.mathematics.truth.bounded import EPSILON, FloatArray
+from harness.mathematics.truth.moments import ROUNDING, SCORE_SUMS, Nodes
+from harness.mathematics.truth.quadrature import (
+    BEYOND,
+    ORDER,
+    TO_ENDS,
+    Integral,
+    Integrand,
+    in_order,
+    panel_points,
+    panels,
+    refine,
+)
 from harness.vocabulary.errors import TruthRefused
 
+BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 #: nodes of the fine scan
 POINTS = 2**18
 #: part of the claimed error that one panel may be off by
 PART = 0.1
+#: the same for what lies beyond the outermost node of a panel, where values jump by this part of their variation
+PART_OF_END, JUMP = 0.01, 0.3
 #: how often the integral is taken again before it is given up
-ROUNDS = 3
+ROUNDS = 4
 #: width of a panel, relative to 1 + |t|, that only a jump or a singularity brings about
 TINY = 1e-8
+#: how near to the end of a panel its end is looked at, relative to 1 + |t|
+RESOLVED = 64 * EPSILON
 #: widest part of a piece that lies between two of its nodes
 GAP = 0.1
 #: distance, relative to 1 + |t|, within which tiny panels belong to one place
@@ -45,15 +61,19 @@ class Problem:
 
     cost: Callable[[FloatArray], FloatArray]
     nodes: Callable[[FloatArray], Nodes]
-    integrand: Integrand
+    scaled: Callable[[Nodes], FloatArray]
     size: FloatArray
-    infinite: npt.NDArray[np.bool_]
+    infinite: BoolArray
     tolerance: float
+
+    def integrand(self, t: FloatArray) -> FloatArray:
+        """At t: [m] → [m, C]."""
+        return self.scaled(self.nodes(t))
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """Panels cut into pieces: the pieces' ends [m], the panel that each belongs to [m], each panel's first piece [n]."""
+    """Panels cut into pieces: ends of the pieces and the panel of each [m], and the first piece of each panel [n]."""
 
     left: FloatArray
     right: FloatArray
@@ -68,25 +88,62 @@ def verified(problem: Problem, integral: Integral) -> Integral:
     """
     found = integral
     for _ in range(ROUNDS):
-        peaks = peak_weights(problem, found)
+        points, _ = panel_points(found.left, found.right)
+        nodes = problem.nodes(points.reshape(-1))
+        values, peaks = problem.scaled(nodes).reshape(*points.shape, -1), peak_weights(nodes)
         pieces = cut(found, shares(found, peaks))
         missed = features(problem, found, peaks, pieces)
-        if not missed.any():
+        hidden = hidden_ends(problem, found, values).any(0)
+        if not missed.any() and not hidden.any():
             return found if found is integral else with_unseen(problem, found, peaks, pieces)
-        fine = pieces.left[missed[pieces.owner]]
-        edges = np.unique(np.concatenate([found.left, found.right[-1:], fine]))
-        found = integrate(problem.integrand, edges, problem.tolerance)
+        found = again(problem, found, values, pieces, missed, hidden)
     raise TruthRefused(f"f has more or narrower features than {POINTS} points and their refinement resolve")
 
 
-def peak_weights(problem: Problem, integral: Integral) -> FloatArray:
+def hidden_ends(problem: Problem, integral: Integral, values: FloatArray) -> BoolArray:
+    """The panels at whose ends, [2, n], an integrand is not what its values at the nodes, [n, 15, C], say."""
+    width = integral.right - integral.left
+    inside = RESOLVED * (1 + np.abs(integral.left) + np.abs(integral.right))
+    t = np.stack([integral.left + inside, integral.right - inside])
+    seen = problem.integrand(t.reshape(-1)).reshape(*t.shape, -1)
+    expected = np.einsum("ej,njc->enc", TO_ENDS, values, optimize=False)
+    off = np.abs(seen - expected)
+    jumps = off > JUMP * (values.max(1) - values.min(1))
+    counts = off * (BEYOND * width)[:, None] > PART_OF_END * (integral.error + ROUNDING * integral.size)
+    return np.asarray((jumps & counts & ~problem.infinite).any(2) & (width > 4 * inside))
+
+
+def again(
+    problem: Problem, integral: Integral, values: FloatArray, pieces: Pieces, missed: BoolArray, hidden: BoolArray
+) -> Integral:
+    """The integral with the missed panels cut into their pieces, and others beyond their outermost nodes.
+
+    ``values``: of the integrands at the nodes of the panels, [n, 15, C]; for those that stay they are the integral.
+    """
+    kept = ~missed & ~hidden
+    _, weights = panel_points(integral.left[kept], integral.right[kept])
+    value = np.einsum("ij,ijc->c", weights, values[kept], optimize=False)
+    size = np.einsum("ij,ijc->c", weights, np.abs(values[kept]), optimize=False)
+    left, right = integral.left[hidden & ~missed], integral.right[hidden & ~missed]
+    end = 2 * BEYOND * (right - left)
+    inside = missed[pieces.owner]
+    new = refine(
+        problem.integrand,
+        np.concatenate([pieces.left[inside], left, left + end, right - end]),
+        np.concatenate([pieces.right[inside], left + end, right - end, right]),
+        problem.tolerance,
+        size,
+    )
+    panels_of_all = in_order([(integral.left[kept], integral.right[kept]), (new.left, new.right)])
+    return Integral(value + new.value, integral.error + new.error, size + new.size, *panels_of_all)
+
+
+def peak_weights(nodes: Nodes) -> FloatArray:
     """Greatest ``w, w|s|, w s²`` at the nodes of each panel: [n, 1 + 2P]."""
-    points, _ = panel_points(integral.left, integral.right)
-    nodes = problem.nodes(points.reshape(-1))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         s = np.log(np.abs(nodes.s))
         logs = nodes.log_weight[:, None] + np.concatenate([np.zeros_like(s[:, :1]), s, 2 * s], axis=1)
-        peaks = np.exp(logs.reshape(*points.shape, -1).max(1))
+        peaks = np.exp(logs.reshape(-1, ORDER, logs.shape[1]).max(1))
     return np.asarray(np.nan_to_num(peaks, nan=0.0, posinf=0.0))
 
 
@@ -110,7 +167,7 @@ def cut(integral: Integral, share: FloatArray) -> Pieces:
     return Pieces(left, left + width[owner], owner, first)
 
 
-def features(problem: Problem, integral: Integral, peaks: FloatArray, pieces: Pieces) -> npt.NDArray[np.bool_]:
+def features(problem: Problem, integral: Integral, peaks: FloatArray, pieces: Pieces) -> BoolArray:
     """The panels that hide something from their own nodes: [n]."""
     allowed = PART * (integral.error + problem.tolerance * integral.size)
     gaps = cost_gaps(problem, integral, peaks, pieces)

@@ -148,8 +148,14 @@ def centred(raw: Raw, centre: float, path_centres: FloatArray, moving: bool) -> 
         tt=tt,
         cctt=cctt,
         path_mean=raw.p + path_centres,
-        path_variance=raw.pp - raw.p.square(),
+        path_variance=about_path_mean(raw.p, raw.pp),
     )
+
+
+def about_path_mean(p: Bounded, pp: Bounded) -> Bounded:
+    """``E p² − (E p)²``, infinite where E p² is, whether E p exists or not."""
+    infinite, variance = np.isposinf(pp.value), pp - p.square()
+    return Bounded(np.where(infinite, np.inf, variance.value), variance.error)
 
 
 def about_its_mean(s: Bounded, ss: Bounded, ccs: Bounded, ccss: Bounded, variance: Bounded) -> tuple[Bounded, Bounded]:

@@ -91,6 +91,8 @@ def with_paths(unit: Unit, moments: Moments, found: Integrated, sums: Centred) -
 
 def with_path(unit: Unit, leaf: LeafMoments, mean: Bounded, variance: Bounded) -> LeafMoments:
     """A leaf with its path, unless the path's mean contradicts the gradient of a continuous f."""
+    if unit.continuous and not np.isfinite(mean.value):
+        return replace(leaf, path_reason="the path derivative has no mean: f is not absolutely continuous along it")
     gap = abs(float(mean.value) - float(leaf.gradient.value))
     scale = np.sqrt(abs(float(leaf.ccss.value))) + np.sqrt(abs(float(variance.value)))
     if unit.continuous and not gap <= float(mean.error + leaf.gradient.error) + 1e-6 * scale:
