@@ -38,6 +38,8 @@ POINTS = 2**18
 PART = 0.1
 #: the same for what lies beyond the outermost node of a panel, where values jump by this part of their variation
 PART_OF_END, JUMP = 0.01, 0.3
+#: part of a panel's variation that lies between two neighbouring nodes where it holds a jump
+MOST = 0.9
 #: how often the integral is taken again before it is given up
 ROUNDS = 4
 #: width of a panel, relative to 1 + |t|, that only a jump or a singularity brings about
@@ -93,15 +95,16 @@ def verified(problem: Problem, integral: Integral) -> Integral:
         values, peaks = problem.scaled(nodes).reshape(*points.shape, -1), peak_weights(nodes)
         pieces = cut(found, shares(found, peaks))
         missed = features(problem, found, peaks, pieces)
-        hidden = hidden_ends(problem, found, values).any(0)
+        hidden = hidden_ends(problem, found, values)
         if not missed.any() and not hidden.any():
-            return found if found is integral else with_unseen(problem, found, peaks, pieces)
+            known = with_jumps(problem, found, values)
+            return known if found is integral else with_unseen(problem, known, peaks, pieces)
         found = again(problem, found, values, pieces, missed, hidden)
     raise TruthRefused(f"f has more or narrower features than {POINTS} points and their refinement resolve")
 
 
 def hidden_ends(problem: Problem, integral: Integral, values: FloatArray) -> BoolArray:
-    """The panels at whose ends, [2, n], an integrand is not what its values at the nodes, [n, 15, C], say."""
+    """The panels [n] at an end of which an integrand is not what its values at the nodes, [n, 15, C], say."""
     width = integral.right - integral.left
     inside = RESOLVED * (1 + np.abs(integral.left) + np.abs(integral.right))
     t = np.stack([integral.left + inside, integral.right - inside])
@@ -110,7 +113,22 @@ def hidden_ends(problem: Problem, integral: Integral, values: FloatArray) -> Boo
     off = np.abs(seen - expected)
     jumps = off > JUMP * (values.max(1) - values.min(1))
     counts = off * (BEYOND * width)[:, None] > PART_OF_END * (integral.error + ROUNDING * integral.size)
-    return np.asarray((jumps & counts & ~problem.infinite).any(2) & (width > 4 * inside))
+    return np.asarray((jumps & counts & ~problem.infinite).any((0, 2)) & (width > 4 * inside))
+
+
+def with_jumps(problem: Problem, integral: Integral, values: FloatArray) -> Integral:
+    """Add to the error what tiny panels with a jump hold beside it: where it lies between two nodes is not known.
+
+    There the difference of two levels, which the error is otherwise made of, can be small by chance.
+    """
+    width = integral.right - integral.left
+    tiny = width <= TINY * (1 + np.abs(integral.left))
+    if not tiny.any():
+        return integral
+    spread = values[tiny].max(1) - values[tiny].min(1)
+    jump = np.abs(np.diff(values[tiny], axis=1)).max(1) >= MOST * spread
+    beside = (np.where(jump, spread, 0.0) * width[tiny, None]).sum(0)
+    return replace(integral, error=integral.error + np.where(problem.infinite, 0.0, beside))
 
 
 def again(
@@ -172,15 +190,15 @@ def features(problem: Problem, integral: Integral, peaks: FloatArray, pieces: Pi
     allowed = PART * (integral.error + problem.tolerance * integral.size)
     gaps = cost_gaps(problem, integral, peaks, pieces)
     off = columns(gaps, peaks, len(problem.size)) / problem.size
-    flagged = ((off > allowed) & ~problem.infinite).any(1)
+    flagged: BoolArray = np.asarray(((off > allowed) & ~problem.infinite).any(1))
     if not flagged.any():
-        return np.asarray(flagged)
+        return flagged
     chosen = flagged[pieces.owner]
     first = np.unique(pieces.owner[chosen], return_index=True)[1]
     coarse = totals(problem.integrand, integral.left[flagged], integral.right[flagged])
     fine = np.add.reduceat(totals(problem.integrand, pieces.left[chosen], pieces.right[chosen]), first, axis=0)
     flagged[flagged] = (np.abs(fine - coarse) > allowed).any(1)
-    return np.asarray(flagged)
+    return flagged
 
 
 def totals(integrand: Integrand, left: FloatArray, right: FloatArray) -> FloatArray:
