@@ -27,6 +27,14 @@ class NoExpectation(TruthRefused):
     """There is no gradient to estimate: ``E f`` does not exist, or is beyond the range of float64."""
 
 
+class PremiseBroken(TruthRefused):
+    """What exact values rest on is seen not to hold: ``premise`` is ``density_normalized`` or ``support_fixed``."""
+
+    def __init__(self, text: str, premise: str) -> None:
+        super().__init__(text)
+        self.premise = premise
+
+
 class NoFormula(TruthRefused):
     """No formula gives it: not from the exact moments, and so not from those of a reference run either."""
 

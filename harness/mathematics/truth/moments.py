@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from harness.mathematics.truth.bounded import Bounded, FloatArray, bounded, nonnegative
-from harness.vocabulary.errors import NoExpectation, TruthRefused
+from harness.vocabulary.errors import NoExpectation, PremiseBroken
 
 #: relative rounding of a sum of products of densities, costs and scores
 ROUNDING = 1e-12
@@ -173,15 +173,17 @@ def about_its_mean(s: Bounded, ss: Bounded, ccs: Bounded, ccss: Bounded, varianc
 def checked(raw: Raw, moving: bool) -> None:
     """The density must have mass 1 and, on a fixed support, the score mean 0.
 
-    Raises: TruthRefused where they do not, or where the mean cost is infinite.
+    Raises: PremiseBroken where they do not, NoExpectation where the mean cost is infinite.
     """
     if not abs(float(raw.one.value) - 1) <= 1e-6:
-        raise TruthRefused(f"the density sums to {float(raw.one.value):.6g} over its support, expected 1")
+        text = f"the density sums to {float(raw.one.value):.6g} over its support, expected 1"
+        raise PremiseBroken(text, "density_normalized")
     if not np.isfinite(raw.f.value):
         raise NoExpectation("E f does not exist or is beyond the range of float64")
     off = np.abs(raw.s.value) > raw.s.error + 1e-6 * np.sqrt(raw.ss.value)
     if not moving and bool(off.any()):
-        raise TruthRefused("the score does not have mean zero, though the support does not depend on the parameters")
+        text = "the score does not have mean zero, though the support does not depend on the parameters"
+        raise PremiseBroken(text, "support_fixed")
 
 
 def zero_like(moment: Bounded) -> Bounded:
