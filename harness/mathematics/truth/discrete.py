@@ -114,7 +114,8 @@ def series_unit(unit: Unit, family: Family, start: int) -> tuple[Raw, float]:
         s = np.concatenate([s, more_s])
         finite = len(f) if np.isfinite(f).all() else int(np.argmin(np.isfinite(f)))
         logs = logs_of(log_q[:finite], f[:finite], s[:finite])
-        fallen, growing = has_fallen(logs), grows(logs)
+        fallen = has_fallen(logs)
+        growing = grows(logs) & fallen[0]  # not before the mass has been passed
         overflown = finite < len(f) or growing[1]
         if (finite >= LEAST_TERMS or finite < len(f)) and ((fallen | growing).all() or overflown):
             check_further(unit, family, start + finite)
