@@ -29,7 +29,7 @@ def reaches(node: Any) -> bool:
     """Whether z is behind a node of autograd's graph by a way without a factor 0."""
     if node is None:
         return False
-    if node.name().startswith("AccumulateGrad"):
+    if node.name().endswith("AccumulateGrad"):
         return True
     factors = (node._saved_other, node._saved_self) if node.name().startswith("MulBackward") else ()
     for place, (behind, _) in enumerate(node.next_functions):

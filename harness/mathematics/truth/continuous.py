@@ -250,8 +250,8 @@ def complete(line: Line, look: Scan) -> tuple[Integral, npt.NDArray[np.bool_], F
     integral = verified(replace(problem, infinite=infinite), first)
     if integral is not first:
         poles = singularities(logs, line.chart, integral)
-    missing = np.where(poles.remainder > look.size * integral.error, poles.remainder, 0.0)
-    return integral, infinite | poles.infinite, look.tails.remainder + missing
+    rounding = np.where(poles.remainder > 0, limit * look.size * integral.size, 0.0)  # of z beside a pole
+    return integral, infinite | poles.infinite, look.tails.remainder + poles.remainder + rounding
 
 
 def tolerance(line: Line, look: Scan) -> float:

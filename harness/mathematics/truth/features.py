@@ -101,7 +101,9 @@ def verified(problem: Problem, integral: Integral) -> Integral:
         beyond = hidden_ends(problem, found, values)
         hidden: BoolArray = np.asarray((beyond > 0).any(1))
         if not missed.any() and (beyond.sum(0) <= problem.tolerance * found.size / 4).all():
-            known = with_jumps(problem, replace(found, error=found.error + 2 * beyond.sum(0)), values)
+            more = 2 * beyond.sum(0)
+            more = np.where(more > ROUNDING * found.size, more, 0.0)  # less is rounding, which is counted elsewhere
+            known = with_jumps(problem, replace(found, error=found.error + more), values)
             return known if found is integral else with_unseen(problem, known, peaks, pieces)
         found = again(problem, found, values, pieces, missed, hidden)
     raise TruthRefused(f"f has more or narrower features than {POINTS} points and their refinement resolve")
@@ -136,7 +138,8 @@ def with_jumps(problem: Problem, integral: Integral, values: FloatArray) -> Inte
     spread = values[tiny].max(1) - values[tiny].min(1)
     jump = np.abs(np.diff(values[tiny], axis=1)).max(1) >= MOST * spread
     beside = (np.where(jump, spread, 0.0) * width[tiny, None]).sum(0)
-    return replace(integral, error=integral.error + np.where(problem.infinite, 0.0, beside))
+    counts = ~problem.infinite & (beside > ROUNDING * integral.size / 100)  # less is rounding of where z = k
+    return replace(integral, error=integral.error + np.where(counts, beside, 0.0))
 
 
 def again(

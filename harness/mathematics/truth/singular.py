@@ -26,6 +26,8 @@ ENOUGH_DECAY = 0.9
 FAR, NEAR, STEPS = 1e-3, 1e-9, 8 * WINDOW
 #: the nearest distance in multiples of what float64 resolves of z
 RESOLUTIONS = 1e6
+#: how many of the narrowest panels beside a pole are not counted on
+UNSURE = 16.0
 #: change of a slope that is no more than rounding
 SETTLED = 1e-5
 #: growth of log |integrand| per unit of x from which a place is looked at
@@ -56,7 +58,7 @@ def singularities(logs: Logs, chart: Chart, integral: Integral) -> Singular:
         if near > free / 100:
             continue
         for side in (-1.0, 1.0):
-            nearest = max(resolved, narrowest(integral, float(place)))
+            nearest = UNSURE * max(resolved, narrowest(integral, float(place)))
             grows, rest = one_side(logs, float(place) + side * np.geomspace(free, near, STEPS), float(place), nearest)
             infinite |= grows
             remainder += rest
