@@ -212,7 +212,8 @@ def integrated(unit: Unit, *, anywhere: bool = False) -> Integrated:
         raise TruthRefused(f"no exact truth over the support {constraint}")
     line = lay_out(unit, family, chart_of(family, support))
     look = scan(line)
-    integral, infinite, remainder = complete(line, look)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is looked at for that
+        integral, infinite, remainder = complete(line, look)
     if look.open_end and integral.value[0] * look.size[0] < 1 - 1e-6:
         raise NoFormula(f"float64 does not resolve the density of {unit.target.__name__} up to an end of its support")
     if integral.size[2] == 0 and not infinite[2] and not provably_constant(unit):
