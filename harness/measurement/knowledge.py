@@ -109,6 +109,8 @@ class Knowledge:
         broken = self.premises.broken(among=OF_DRAWS)
         if broken:
             return TruthRefused(broken[0].text)
+        if isinstance(self.exact, NoFormula | NoExpectation):  # draws would not know better
+            return self.exact
         found = refusable(self.run)
         if isinstance(found, Moments):
             for leaf, why in found.contradicted.items():

@@ -36,10 +36,10 @@ class NoExpectation(TruthRefused):
 
 
 class PremiseBroken(TruthRefused):
-    """What was computed contradicts a premise that every truth stands on; ``premise`` is its name."""
+    """What exact values rest on is seen not to hold: ``premise`` is its name."""
 
-    def __init__(self, premise: Premise, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, text: str, premise: Premise) -> None:
+        super().__init__(text)
         self.premise = premise
 
 

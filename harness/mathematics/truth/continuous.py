@@ -7,27 +7,35 @@ quantiles of q and are graded towards 0, k and the parameters, where costs and d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.special import log_expit
 from torch import Tensor
 
 from harness.mathematics.families import Family
 from harness.mathematics.truth.bounded import EPSILON, Bounded, FloatArray
-from harness.mathematics.truth.charts import Chart, chart_of, log_dz, support_of, u_of, z_of
+from harness.mathematics.truth.charts import Chart, Support, chart_of, log_dz, support_of, u_of, z_of
+from harness.mathematics.truth.constant import SHIPPED, provably_constant
 from harness.mathematics.truth.discrete import constraint_of
+from harness.mathematics.truth.features import POINTS, Problem, verified
 from harness.mathematics.truth.moments import ROUNDING, Nodes, Raw, products, split
 from harness.mathematics.truth.quadrature import Integral, integrate
+from harness.mathematics.truth.singular import singularities
 from harness.mathematics.truth.tails import FLOOR, Tails, cuts, tails
 from harness.mathematics.truth.units import CHUNK, Unit, differentiate, slopes
 from harness.mathematics.truth.velocities import elementary, velocities
-from harness.vocabulary.errors import TruthRefused
+from harness.vocabulary.errors import NoExpectation, NoFormula, TruthRefused
 
 TOLERANCE = 1e-11
 #: log weight below which a point counts for nothing, whatever f and s are
 DEAD = -1e5
+#: how far the logarithm of a weight may lie below the greatest for f to have to be finite
+MASS = 20.0
+#: a size below which the scan has met nothing but the foot of a spike
+LEAST_SIZE = 1e-100
 
 
 def beta_log_prob(q: torch.distributions.Beta, log_z: Tensor, log_rest: Tensor) -> Tensor:
@@ -58,6 +66,12 @@ class Line:
     chart: Chart
     centre: float
     path_centres: FloatArray
+
+    def cost(self, t: FloatArray) -> FloatArray:
+        """f alone at t, less its centre."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"), torch.no_grad():
+            z = torch.from_numpy(np.ascontiguousarray(z_of(self.chart.support, self.chart.u(t))))
+            return torch.cat([self.unit.cost(part) for part in torch.split(z, CHUNK)]).numpy() - self.centre
 
     def nodes(self, t: FloatArray) -> Nodes:
         """Everything at t, zero where the density is negligible, less the centres."""
@@ -137,12 +151,16 @@ class Integrated:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a first look at the line finds: the range that matters, rough sizes of the integrands [C], and the tails."""
+    """What a first look at the line finds: the range that matters, rough sizes of the integrands [C], and the tails.
+
+    ``open_end``: the density has not fallen where float64 ends.
+    """
 
     low: float
     high: float
     size: FloatArray
     tails: Tails
+    open_end: bool
 
 
 def scan(line: Line) -> Scan:
@@ -153,6 +171,7 @@ def scan(line: Line) -> Scan:
     t = scan_points(line.chart)
     nodes = line.nodes(t)
     first, last = cuts(nodes, int(np.searchsorted(t, 0.0)))
+    check_cost(line, t, nodes)
     t, nodes = t[first:last], Nodes(*(getattr(nodes, n)[first:last] for n in ("log_weight", "f", "s", "p")))
     logs, _ = products(nodes)
     tail = tails(logs, t, line.chart)
@@ -162,34 +181,78 @@ def scan(line: Line) -> Scan:
         size = np.where(tail.infinite, 0.0, np.exp(logs) * np.gradient(t)[:, None]).sum(0)
     alive = ((logs > logs.max(0) - FLOOR) & ~tail.infinite).any(1).nonzero()[0]
     low, high = t[max(alive[0] - 1, 0)], t[min(alive[-1] + 1, len(t) - 1)]
-    return Scan(float(low), float(high), np.where((size > 0) & np.isfinite(size), size, 1.0), tail)
+    least = 0.0 if line.unit.term in SHIPPED else LEAST_SIZE
+    size = np.where((size > least) & np.isfinite(size), size, 1.0)
+    return Scan(float(low), float(high), size, tail, bool((logs[:, 0].max() - logs[[0, -1], 0] < FLOOR).any()))
 
 
-def integrated(unit: Unit) -> Integrated:
-    """All moments of one continuous coordinate.
+def check_cost(line: Line, t: FloatArray, nodes: Nodes) -> None:
+    """f must be finite where q has mass and z is not rounded to an end of the support.
+
+    Raises: NoExpectation where it is infinite, TruthRefused where it is not a number.
+    """
+    weight = np.nan_to_num(nodes.log_weight, nan=-np.inf, posinf=-np.inf)
+    z, support = z_of(line.chart.support, line.chart.u(t)), line.chart.support
+    heavy = (weight > weight.max() - MASS) & (z > support.lower) & (z < support.upper)
+    if np.isnan(nodes.f[heavy]).any():
+        raise TruthRefused("f is not a number where q has mass")
+    if np.isinf(nodes.f[heavy]).sum() > 1:
+        raise NoExpectation("E f does not exist or is beyond the range of float64: f is infinite where q has mass")
+
+
+def integrated(unit: Unit, *, anywhere: bool = False) -> Integrated:
+    """All moments of one continuous coordinate; ``anywhere``: over the whole line, whatever support q declares.
 
     Raises: TruthRefused for a support that is not an interval.
     """
     family = unit.family()
     constraint = constraint_of(family)
-    support = support_of(constraint)
+    support = Support("line", -np.inf, np.inf) if anywhere else support_of(constraint)
     if support is None:
         raise TruthRefused(f"no exact truth over the support {constraint}")
     line = lay_out(unit, family, chart_of(family, support))
     look = scan(line)
-
-    def integrand(t: FloatArray) -> FloatArray:
-        logs, signs = products(line.nodes(t))
-        with np.errstate(over="ignore", invalid="ignore"):  # what diverges may overflow, and is set aside
-            return np.where(look.tails.infinite, 0.0, signs * np.exp(logs - np.log(look.size)))
-
-    integral = integrate(integrand, starting_edges(line, look.low, look.high), tolerance(line, look))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what is not finite is looked at for that
+        integral, infinite, remainder = complete(line, look)
+    if look.open_end and integral.value[0] * look.size[0] < 1 - 1e-6:
+        raise NoFormula(f"float64 does not resolve the density of {unit.target.__name__} up to an end of its support")
+    if integral.size[2] == 0 and not infinite[2] and not provably_constant(unit):
+        raise TruthRefused(f"f did not vary over any of {POINTS} points, and nothing proves that it is constant")
     size = look.size * integral.size
     rounding = size * (ROUNDING + abs(integral.value[0] * look.size[0] - 1))
-    value = np.where(look.tails.infinite, np.inf, integral.value * look.size)
-    error = np.where(look.tails.infinite, 0.0, look.size * integral.error + rounding + look.tails.remainder)
+    value = np.where(infinite, np.inf, integral.value * look.size)
+    error = np.where(infinite, 0.0, look.size * integral.error + rounding + remainder)
     entries, paths = sum(len(leaf.values) for leaf in unit.leaves), len(line.path_centres)
     return Integrated(line, split(Bounded(value, error), entries, paths), integral)
+
+
+def complete(line: Line, look: Scan) -> tuple[Integral, npt.NDArray[np.bool_], FloatArray]:
+    """The integral over all that matters, which products diverge, and a bound on what is missing of the others.
+
+    Raises: TruthRefused where f has features that are not resolved.
+    """
+    limit = tolerance(line, look)
+
+    def scaled(nodes: Nodes) -> FloatArray:
+        logs, signs = products(nodes)
+        with np.errstate(over="ignore", invalid="ignore"):  # what diverges may overflow, and is set aside
+            values = np.where(look.tails.infinite, 0.0, signs * np.exp(logs - np.log(look.size)))
+            return np.where(np.isfinite(values), values, 0.0)
+
+    def logs(t: FloatArray) -> FloatArray:
+        return products(line.nodes(t))[0]
+
+    problem = Problem(line.cost, line.nodes, scaled, look.size, look.tails.infinite, limit, line.unit.continuous)
+    first = integrate(problem.integrand, starting_edges(line, look.low, look.high), limit)
+    poles = singularities(logs, line.chart, first)
+    infinite = look.tails.infinite | poles.infinite
+    if infinite[1]:
+        return first, infinite, look.tails.remainder
+    integral = verified(replace(problem, infinite=infinite), first)
+    if integral is not first:
+        poles = singularities(logs, line.chart, integral)
+    rounding = np.where(poles.remainder > 0, limit * look.size * integral.size, 0.0)  # of z beside a pole
+    return integral, infinite | poles.infinite, look.tails.remainder + poles.remainder + rounding
 
 
 def tolerance(line: Line, look: Scan) -> float:

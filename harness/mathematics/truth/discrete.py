@@ -6,6 +6,7 @@ import itertools
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.distributions import constraints
@@ -16,10 +17,18 @@ from harness.mathematics.truth.bounded import EPSILON, Bounded, FloatArray
 from harness.mathematics.truth.moments import ROUNDING, SCORE_SUMS, Nodes, Raw, products, split
 from harness.mathematics.truth.tails import FLOOR, WINDOW
 from harness.mathematics.truth.units import CHUNK, Unit, scores
-from harness.vocabulary.errors import TruthRefused
+from harness.vocabulary.errors import NoExpectation, TruthRefused
 
 LARGEST_ENUMERATION = 2**16
 LONGEST_SERIES = 2**20
+#: terms from which a product may be said to grow without end
+LEAST_TERMS = 64
+#: growth of a logarithm over a quarter of the terms, and the part of it that the next quarter has, of what diverges
+GROWTH, STEADY = 1.0, 0.9
+#: by how much the power of log |f| is above that of −log q where it outgrows it
+OUTGROWN = 0.1
+
+BoolArray = npt.NDArray[np.bool_]
 
 
 def constraint_of(family: Family) -> constraints.Constraint:
@@ -54,8 +63,8 @@ def first_integer(family: Family) -> int | None:
     return None
 
 
-def sums(log_q: FloatArray, f: FloatArray, s: FloatArray) -> tuple[Raw, float]:
-    """Plain moments over outcomes, about the cost of the likeliest one; and that cost.
+def sums(log_q: FloatArray, f: FloatArray, s: FloatArray, beyond: FloatArray | float = 0.0) -> tuple[Raw, float]:
+    """Plain moments over outcomes, about the cost of the likeliest one, plus ``beyond`` [C]; and that cost.
 
     Raises: TruthRefused for a cost that is not finite.
     """
@@ -69,9 +78,12 @@ def sums(log_q: FloatArray, f: FloatArray, s: FloatArray) -> tuple[Raw, float]:
     for i in range(0, len(f), CHUNK):
         part = slice(i, i + CHUNK)
         logs, signs = products(Nodes(log_q[part], f[part] - centre, s[part], np.empty((len(f[part]), 0))))
-        terms = np.exp(logs)
-        value += (signs * terms).sum(0)
-        size += terms.sum(0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            terms = np.exp(logs)
+            value += (signs * terms).sum(0)
+            size += terms.sum(0)
+    if np.any(beyond):
+        value, size = np.where(beyond == 0, value, beyond), np.where(beyond == 0, size, 0.0)
     return split(Bounded(value, size * (ROUNDING + abs(value[0] - 1))), entries, 0), centre
 
 
@@ -88,10 +100,10 @@ def enumerated_unit(unit: Unit, family: Family, values: Tensor) -> tuple[Raw, fl
 
 
 def series_unit(unit: Unit, family: Family, start: int) -> tuple[Raw, float]:
-    """One coordinate over the integers from ``start``, until every product has fallen by e^-41 for good.
+    """One coordinate over the integers from ``start``, until every product has fallen by e^-41 for good, or diverges.
 
     What lies beyond is then less than the rounding of the sum, unless the terms fall ever more slowly.
-    Raises: TruthRefused where that takes more than 2²⁰ terms.
+    Raises: NoExpectation where E f diverges; TruthRefused where more than 2²⁰ terms are needed to tell.
     """
     done, count = 0, 64
     log_q, f, s = np.empty(0), np.empty(0), np.empty((0, sum(len(leaf.values) for leaf in unit.leaves)))
@@ -100,19 +112,75 @@ def series_unit(unit: Unit, family: Family, start: int) -> tuple[Raw, float]:
         more_log_q, more_s = chunked_scores(family, z.unsqueeze(1))
         log_q, f = np.concatenate([log_q, more_log_q]), np.concatenate([f, unit.cost(z).numpy()])
         s = np.concatenate([s, more_s])
-        if np.isfinite(f).all() and has_fallen(log_q, f, s):
-            return sums(log_q, f, s)
+        finite = len(f) if np.isfinite(f).all() else int(np.argmin(np.isfinite(f)))
+        logs = logs_of(log_q[:finite], f[:finite], s[:finite])
+        fallen = has_fallen(logs)
+        growing = grows(logs) & fallen[0]  # not before the mass has been passed
+        overflown = finite < len(f) or growing[1]
+        if (finite >= LEAST_TERMS or finite < len(f)) and ((fallen | growing).all() or overflown):
+            check_further(unit, family, start + finite)
+            return settled(log_q[:finite], f[:finite], s[:finite], fallen, growing)
+        if finite < len(f):
+            break
         done, count = count, 2 * count
-    raise TruthRefused(f"the series does not converge within {LONGEST_SERIES} terms")
+    raise TruthRefused(f"the series does not converge within {min(count, LONGEST_SERIES)} terms")
 
 
-def has_fallen(log_q: FloatArray, f: FloatArray, s: FloatArray) -> bool:
-    """Whether every product is far below its greatest, and still falling, over the last terms."""
-    logs, _ = products(Nodes(log_q, f - float(f[np.argmax(log_q)]), s, np.empty((len(f), 0))))
+def logs_of(log_q: FloatArray, f: FloatArray, s: FloatArray) -> FloatArray:
+    """``log |·|`` of all products about the cost of the likeliest outcome: [m, C]."""
+    return products(Nodes(log_q, f - float(f[np.argmax(log_q)]), s, np.empty((len(f), 0))))[0]
+
+
+def settled(
+    log_q: FloatArray, f: FloatArray, s: FloatArray, fallen: BoolArray, growing: BoolArray
+) -> tuple[Raw, float]:
+    """The sums; infinite for products that grow without end, not a number for those that have not fallen either.
+
+    Raises: NoExpectation where E f is infinite, TruthRefused where it is not known.
+    """
+    if growing[1]:
+        raise NoExpectation("E f does not exist or is beyond the range of float64: the terms of its series grow")
+    if not fallen[:2].all():
+        raise TruthRefused(f"f or its terms leave the range of float64 after {len(f)} terms, before they have fallen")
+    if fallen.all():
+        return sums(log_q, f, s)
+    return sums(log_q, f, s, np.where(fallen, 0.0, np.where(growing, np.inf, np.nan)))
+
+
+def has_fallen(logs: FloatArray) -> BoolArray:
+    """Which products are far below their greatest, and still falling, over the last terms: [C]."""
     last, before = logs[-WINDOW:].max(0), logs[-2 * WINDOW : -WINDOW].max(0)
     with np.errstate(invalid="ignore"):
-        fallen = (last < logs.max(0) - FLOOR) & (last < before) | (last == -np.inf)
-    return bool(fallen.all())
+        return np.asarray((last < logs.max(0) - FLOOR) & (last < before) | (last == -np.inf))
+
+
+def grows(logs: FloatArray) -> BoolArray:
+    """Which products grow over the last half of the terms, by more than they vary and hardly more slowly: [C]."""
+    ends = [len(logs) // 2, len(logs) * 3 // 4, len(logs)]
+    first, second, last = (logs[max(end - WINDOW, 0) : end].max(0) for end in ends)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((second - first > GROWTH) & (last - second > STEADY * (second - first)))
+
+
+def check_further(unit: Unit, family: Family, after: int) -> None:
+    """Far beyond the terms that are summed, log |f| must not outgrow −log q.
+
+    Raises: NoExpectation where it does: ``log |f| ~ z^β`` and ``−log q ~ z^γ`` with β > γ.
+    """
+    z = after / 2.0 ** np.arange(4, -14, -1)
+    z = np.unique(np.floor(z[(z >= 8) & (z <= LONGEST_SERIES)]))
+    points = torch.from_numpy(z)
+    log_q, _ = chunked_scores(family, points.unsqueeze(1))
+    f = unit.cost(points).numpy()
+    finite = np.isfinite(f)
+    if finite.all() or finite.sum() < 2:
+        return
+    last = finite.nonzero()[0][-2:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.log(np.abs(f[last]))
+        powers = [np.log(x[1] / x[0]) / np.log(z[last[1]] / z[last[0]]) for x in (size, log_q[last])]
+    if size[1] > 1 and powers[0] > powers[1] + OUTGROWN:
+        raise NoExpectation("E f does not exist: its terms fall at first, but f outgrows the decay of q")
 
 
 def all_outcomes(family: Family) -> Tensor | None:

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from harness.mathematics.truth.bounded import Bounded, FloatArray, bounded, nonnegative
-from harness.vocabulary.errors import NoExpectation, TruthRefused
+from harness.vocabulary.errors import NoExpectation, PremiseBroken
 
 #: relative rounding of a sum of products of densities, costs and scores
 ROUNDING = 1e-12
@@ -152,8 +152,14 @@ def centred(raw: Raw, centre: float, path_centres: FloatArray, moving: bool) -> 
         tt=tt,
         cctt=cctt,
         path_mean=raw.p + path_centres,
-        path_variance=raw.pp - raw.p.square(),
+        path_variance=about_path_mean(raw.p, raw.pp),
     )
+
+
+def about_path_mean(p: Bounded, pp: Bounded) -> Bounded:
+    """``E p² − (E p)²``, infinite where E p² is, whether E p exists or not."""
+    infinite, variance = np.isposinf(pp.value), pp - p.square()
+    return Bounded(np.where(infinite, np.inf, variance.value), variance.error)
 
 
 def about_its_mean(s: Bounded, ss: Bounded, ccs: Bounded, ccss: Bounded, variance: Bounded) -> tuple[Bounded, Bounded]:
@@ -171,15 +177,17 @@ def about_its_mean(s: Bounded, ss: Bounded, ccs: Bounded, ccss: Bounded, varianc
 def checked(raw: Raw, moving: bool) -> None:
     """The density must have mass 1 and, on a fixed support, the score mean 0.
 
-    Raises: TruthRefused where they do not, or where the mean cost is infinite.
+    Raises: PremiseBroken where they do not, NoExpectation where the mean cost is infinite.
     """
     if not abs(float(raw.one.value) - 1) <= 1e-6:
-        raise TruthRefused(f"the density sums to {float(raw.one.value):.6g} over its support, expected 1")
+        text = f"the density sums to {float(raw.one.value):.6g} over its support, expected 1"
+        raise PremiseBroken(text, "density_normalized")
     if not np.isfinite(raw.f.value):
         raise NoExpectation("E f does not exist or is beyond the range of float64")
     off = np.abs(raw.s.value) > raw.s.error + 1e-6 * np.sqrt(raw.ss.value)
     if not moving and bool(off.any()):
-        raise TruthRefused("the score does not have mean zero, though the support does not depend on the parameters")
+        text = "the score does not have mean zero, though the support does not depend on the parameters"
+        raise PremiseBroken(text, "support_fixed")
 
 
 def zero_like(moment: Bounded) -> Bounded:

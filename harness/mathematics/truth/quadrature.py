@@ -50,7 +50,18 @@ def panels(function: Integrand, left: FloatArray, right: FloatArray) -> tuple[Fl
 
 def integrate(function: Integrand, edges: FloatArray, tolerance: float, most: int = 2**19) -> Integral:
     """Consecutive panels, to a tolerance relative to the integral of the absolute value, or until ``most`` nodes."""
-    left, right = edges[:-1], edges[1:]
+    return refine(function, edges[:-1], edges[1:], tolerance, most=most)
+
+
+def refine(
+    function: Integrand,
+    left: FloatArray,
+    right: FloatArray,
+    tolerance: float,
+    beside: FloatArray | float = 0.0,
+    most: int = 2**19,
+) -> Integral:
+    """Any panels; ``beside``: integrals of absolute values over others, which the tolerance is relative to as well."""
     local = tolerance / (8 * len(left))
     whole, _ = panels(function, left, right)
     spent = len(left)
@@ -63,7 +74,7 @@ def integrate(function: Integrand, edges: FloatArray, tolerance: float, most: in
         both, both_size = first + second, np.add(*np.split(sizes, 2))
         gap = SAFETY * np.abs(both - whole)
         spent += len(halves)
-        scale = size + both_size.sum(0)
+        scale = size + both_size.sum(0) + beside
         scale = np.where(scale > 0, scale, 1.0)
         accept = ((gap / scale).max(1) <= local) | (middle <= left) | (middle >= right)
         if ((error + gap.sum(0)) / scale).max() <= tolerance or spent * ORDER > most:
@@ -96,6 +107,18 @@ def antiderivative() -> FloatArray:
 
 
 RUNNING = antiderivative()
+
+
+def extrapolation() -> FloatArray:
+    """From values at the nodes to the two ends of the panel, [2, 15], by the polynomial through the nodes."""
+    basis = np.polynomial.legendre.legvander(NODES, ORDER - 1)
+    coefficients = (2 * np.arange(ORDER)[:, None] + 1) / 2 * WEIGHTS * basis.T
+    return np.asarray(np.polynomial.legendre.legvander(np.array([-1.0, 1.0]), ORDER - 1) @ coefficients)
+
+
+TO_ENDS = extrapolation()
+#: part of a panel beyond its outermost node on one side
+BEYOND = float(1 - NODES[-1]) / 2
 
 
 def running_integral(values: FloatArray, left: FloatArray, right: FloatArray) -> FloatArray:

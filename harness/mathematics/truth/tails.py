@@ -53,12 +53,18 @@ def tails(logs: FloatArray, t: FloatArray, chart: Chart) -> Tails:
 def one_end(logs: FloatArray, x: FloatArray, drop: FloatArray) -> Tails:
     """The end of the scan at which x is greatest; ``drop``: how far the integrands [C] have fallen there."""
     live = ~(drop > FLOOR) & np.isfinite(logs[-WINDOW:].max(0))
-    outer, inner = slope(logs, x, len(x)), slope(logs, x, int(np.searchsorted(x, x[-1] / 2)))
+    decay = decay_of(logs, x)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        decay = -(outer * 2 - inner)  # slope −λ + m/x at x and x/2
         infinite = live & ~(decay > LEAST_DECAY)
         beyond = np.exp(logs[-WINDOW:].max(0)) / np.maximum(decay, LEAST_DECAY) * 2
     return Tails(infinite, np.where(live & ~infinite, beyond, 0.0))
+
+
+def decay_of(logs: FloatArray, x: FloatArray) -> FloatArray:
+    """λ of the integrands [C], from their slopes ``−λ + m/x`` at the last x and at half of it."""
+    outer, inner = slope(logs, x, len(x)), slope(logs, x, int(np.searchsorted(x, x[-1] / 2)))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(-(outer * 2 - inner))
 
 
 def slope(logs: FloatArray, x: FloatArray, stop: int) -> FloatArray:

@@ -14,15 +14,18 @@ import torch
 from torch import Tensor
 
 from harness.mathematics.families import Family
-from harness.mathematics.truth.bounded import Bounded, FloatArray, bounded
+from harness.mathematics.truth.bounded import Bounded, FloatArray, bounded, stack
 from harness.mathematics.truth.continuous import Integrated, integrated
 from harness.mathematics.truth.dirichlet import dirichlet_moments
 from harness.mathematics.truth.discrete import enumerated_unit, first_integer, outcomes, series_unit
 from harness.mathematics.truth.moments import SCORE_MOMENTS, Centred, LeafMoments, Moments, centred, checked
 from harness.mathematics.truth.transport import transported_moments
-from harness.mathematics.truth.units import Unit
+from harness.mathematics.truth.units import Unit, UnitLeaf
 from harness.mathematics.truth.velocities import NOT_KNOWN, elementary, transported
-from harness.vocabulary.errors import TruthRefused
+from harness.vocabulary.errors import PremiseBroken, TruthRefused
+
+#: step of a difference of means, relative to a parameter or to this much if that is smaller
+STEP, STEP_FLOOR = 1e-2, 0.1
 
 Path = tuple[Bounded, Bounded] | str  # E[p] and Var p, or why they are not known
 
@@ -47,10 +50,50 @@ def moments_of_unit(unit: Unit) -> Moments:
         checked(raw, moving)
         return leaves_of(unit, family, centred(raw, centre, np.empty(0), moving), "series", moving)
     found = integrated(unit)
-    checked(found.raw, moving)
+    try:
+        checked(found.raw, moving)
+    except PremiseBroken as broken:
+        if broken.premise != "support_fixed":
+            raise
+        return moved_moments(unit, found, broken)
     sums = centred(found.raw, found.line.centre, found.line.path_centres, moving)
     moments = leaves_of(unit, family, sums, "quadrature", moving)
     return with_paths(unit, boundary_terms(unit, moments) if moving else moments, found, sums)
+
+
+def moved_moments(unit: Unit, found: Integrated, broken: PremiseBroken) -> Moments:
+    """Where the support moves with θ and does not say so: the gradient is a difference of two means of f.
+
+    Raises: PremiseBroken where q does not keep its mass, or the differences do not agree.
+    """
+    sums = centred(found.raw, found.line.centre, found.line.path_centres, moving=True)
+    moments = leaves_of(unit, unit.family(), sums, "quadrature and differences of integrals", moving=True)
+    leaves = {}
+    for leaf in unit.leaves:
+        rates = [difference_of_means(unit, leaf, place, broken) for place in range(len(leaf.values))]
+        gradient = stack(rates) if leaf.vector else rates[0]
+        leaves[leaf.name] = replace(moments.leaves[leaf.name], gradient=gradient)
+    return replace(moments, leaves=leaves)
+
+
+def difference_of_means(unit: Unit, leaf: UnitLeaf, place: int, broken: PremiseBroken) -> Bounded:
+    """``∂ E f`` with respect to one scalar: central differences over h, h/2 and h/4, extrapolated.
+
+    The error is what the last of them changes.
+    """
+
+    def mean(offset: float) -> Bounded:
+        values = tuple(value + offset * (i == place) for i, value in enumerate(leaf.values))
+        moved = tuple(replace(x, values=values) if x is leaf else x for x in unit.leaves)
+        there = integrated(replace(unit, leaves=moved), anywhere=True)
+        if not abs(float(there.raw.one.value) - 1) <= 1e-6 or not np.isfinite(there.raw.f.value):
+            raise broken
+        return there.raw.f + there.line.centre
+
+    step = STEP * max(abs(leaf.values[place]), STEP_FLOOR)
+    wide, middle, narrow = ((mean(h) - mean(-h)) * (1 / (2 * h)) for h in (step, step / 2, step / 4))
+    first, second = (middle * 4.0 - wide) * (1 / 3), (narrow * 4.0 - middle) * (1 / 3)
+    return Bounded(second.value, second.error + np.abs(second.value - first.value))
 
 
 def entries(unit: Unit) -> Iterator[tuple[str, slice, bool]]:
@@ -91,6 +134,8 @@ def with_paths(unit: Unit, moments: Moments, found: Integrated, sums: Centred) -
 
 def with_path(unit: Unit, leaf: LeafMoments, mean: Bounded, variance: Bounded) -> LeafMoments:
     """A leaf with its path, unless the path's mean contradicts the gradient of a continuous f."""
+    if unit.continuous and not np.isfinite(mean.value):
+        return replace(leaf, path_reason="the path derivative has no mean: f is not absolutely continuous along it")
     gap = abs(float(mean.value) - float(leaf.gradient.value))
     scale = np.sqrt(abs(float(leaf.ccss.value))) + np.sqrt(abs(float(variance.value)))
     if unit.continuous and not gap <= float(mean.error + leaf.gradient.error) + 1e-6 * scale:
