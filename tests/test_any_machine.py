@@ -91,7 +91,7 @@ def all_names(job: Job) -> list[object]:
     """All that a job is known, stored or seeded by."""
     cells = job.cells()
     columns = [identity_columns(cell, "cpu") for cell in cells]
-    return [problem_key(job.problem), question_key(job.problem), *map(address_of, cells), *columns]
+    return [problem_key(job.problem), question_key(job.problem), *(address_of(cell, "run") for cell in cells), *columns]
 
 
 def other_bits(train: Callable[..., Any], scale: float) -> Callable[..., Any]:

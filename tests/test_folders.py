@@ -169,7 +169,15 @@ def test_clean_removes_what_is_ours_and_names_the_rest(
     assert harness(*ONE, "report=reports/single.md") == 0
     assert harness(*SMALL, "report=reports/objectives.md", "results=results/mixed") == 0
     assert harness(*ONE, "distribution=weights_start", "objective=logistic_regression", "results=results/fit") == 0
-    put(Path("results/inputs"), {"reference-0123456789abcdef0123.json": "{}", "mine.json": "{}"})
+    names = (
+        "reference-A.json",
+        "vae-digits-2-A.npz",
+        "vae-digits-2-A.csv",
+        "posterior-breast_cancer-A.npz",
+        ".vae-digits-2-A.npz.77",
+    )
+    trained = {name.replace("A", "0123456789abcdef0123"): "{}" for name in names}
+    put(Path("results/inputs"), {**trained, "mine.json": "{}"})
     put(Path("results/mixed"), THEIRS)
     put(Path("results/theirs"), {"records.csv": "schema_version,distribution,\n", "cells/x.json": "{}"})
     put(Path("results/benchmarks"), {"threads-1.json": '{"benchmarks": []}'})
@@ -465,7 +473,11 @@ def test_records_are_those_of_the_reader(tmp_path: Path) -> None:
 
 def test_a_baseline_replaces_no_table_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(tmp_path / "mine", {"records.csv": "a,b\n1,2\n"})
-    update = ["update", "--reason", "x", "--records", str(ROOT / "results" / "baseline" / "records.csv")]
+    carried, run = ROOT / "results" / "baseline", tmp_path / "runs" / "regression"
+    shutil.copytree(carried / "inputs", tmp_path / "runs" / "inputs")
+    run.mkdir()
+    shutil.copy(carried / "records.csv", run)
+    update = ["update", "--reason", "x", "--records", str(run)]
     assert regression.main([*update, "--baseline", str(tmp_path / "mine")]) == 2
     assert "mine/records.csv was not written by the harness" in capsys.readouterr().err
     assert tree(tmp_path / "mine") == {"records.csv": b"a,b\n1,2\n"}

@@ -25,9 +25,11 @@ from harness.judgement.accuracy import REFERENCE_RUN, SEPARATOR
 from harness.judgement.changes import Finding, exactly_known, two_sided
 from harness.judgement.regression import Gap, Judgement, judge, judged
 from harness.judgement.resolution import contradicts
-from harness.storage.tables import frame_of
+from harness.storage.locks import hold
+from harness.storage.tables import frame_of, load_records, write_records
 from harness.vocabulary.cells import Job
 from harness.vocabulary.errors import ConfigurationError
+from tests.synthetic_records import record
 from tests.test_regression import ROWS, baseline_of, check, records, sound, with_variance
 
 PASS, REGRESSION, USAGE, INCOMPLETE, BASELINE, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -178,9 +180,9 @@ def test_a_folder_of_its_own_is_emptied_and_kept(tmp_path: Path) -> None:
     for _ in range(2):
         with commands.fresh_folder(kept) as folder:
             assert not folder.exists()
-            folder.mkdir()
-            (folder / "records.csv").write_text("old")
-    assert (kept / "regression" / "records.csv").read_text() == "old"
+            with hold(folder, "python -m harness"):
+                write_records(folder / "records.csv", [record()])
+    assert len(load_records(kept / "regression")) == 1
     with commands.fresh_folder(None) as folder:
         assert list(folder.parent.iterdir()) == []
     assert not folder.parent.exists()

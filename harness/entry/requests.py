@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -64,7 +65,9 @@ def build(request: Request) -> tuple[Job, Made]:
     )
     entries = entries or {name: name for name in conf["estimators"]}
     target, q, f = problem_of(request, conf)
-    scalars = request.scalars
+    scalars = {
+        name: value.item() if isinstance(value, np.generic) else value for name, value in request.scalars.items()
+    }
     seed = seed_from(scalars["seed"])
     if scalars["device"] not in DEVICES:
         raise ConfigurationError(choose("device", str(scalars["device"]), DEVICES))

@@ -21,9 +21,10 @@ from harness.vocabulary.errors import StorageError
 KEPT = ".regression"
 ADDRESS = "[0-9a-f]{20}"
 CELL = re.compile(rf"^{ADDRESS}\.json$")
+#: Trained values and reference runs, of this version and of earlier ones, and what a kill left of their writing.
 INPUT = re.compile(
-    rf"^(posterior-.+-{ADDRESS}\.json|vae-.+-{ADDRESS}\.(pt|csv)|reference-{ADDRESS}\.json"
-    rf"|\.vae-.+-{ADDRESS}\.(pt|csv)\.\d+|posterior-.+-{ADDRESS}\.\d+\.tmp)$"
+    rf"^(\.?(posterior|vae)-.+-{ADDRESS}\.(json|npz|pt|csv)(\.\d+)?|reference-{ADDRESS}\.json"
+    rf"|posterior-.+-{ADDRESS}\.\d+\.tmp)$"
 )
 BENCHMARK = re.compile(r"^threads-\w+\.json$")
 
