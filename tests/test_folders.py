@@ -168,6 +168,7 @@ def test_clean_removes_what_is_ours_and_names_the_rest(
     put(Path(), {".gitignore": "results/*\nreports/*\n", "results/README.md": "r", "results/baseline/records.csv": "b"})
     assert harness(*ONE, "report=reports/single.md") == 0
     assert harness(*SMALL, "report=reports/objectives.md", "results=results/mixed") == 0
+    assert harness(*ONE, "report=results/paged/report.md", "results=results/paged") == 0
     assert harness(*ONE, "distribution=weights_start", "objective=logistic_regression", "results=results/fit") == 0
     names = (
         "reference-A.json",

@@ -21,11 +21,15 @@ this page and `baseline/`; `make sweep` and `python -m harness` write everything
 | `<sweep>/records.csv` | the table: one row per cell (one estimator at one N on one problem) and parameter |
 | `<sweep>/manifest.json` | the command, its plan, and on what it ran: versions, commit, processor, GPU, threads |
 | `<sweep>/cells/` | one file per measured cell, named by a hash of all that decides its numbers; later runs skip it |
+| `<sweep>/cells/once-…` | of a plug-in whose source does not tell what it does: never skipped |
 | `<sweep>/jobs/` | one file per job of the last command: its cells, and its error if it had one |
 | `<sweep>/hydra/` | what Hydra itself writes about a sweep |
+| `<sweep>/report.md`, `figures/` | the page made of these records |
+| `<sweep>/.harness-run` | marks the folder as the harness's own, and names its last run |
+| `<sweep>/.harness-lock` | there while a command runs in the folder |
 | `single/` | the same for `python -m harness` without a sweep |
-| `inputs/` | what was fitted once and is read by later runs, such as the trained posterior |
-| `baseline/` | the committed records that regressions are judged against |
+| `inputs/` | what later runs read again: trained values, named by their recipe, and reference runs |
+| `baseline/` | the committed records that regressions are judged against, and their trained values |
 
 `records.csv` and `manifest.json` describe exactly the last command; `cells/` may hold more. Deleting a run folder only
 costs the time to measure it again.

@@ -42,6 +42,9 @@ def made_by_run(folder: Path) -> Iterator[Path]:
     yield from matching(folder / "hydra", lambda path: path.name == "multirun.yaml")
     for place in (folder, folder / "cells", folder / "jobs"):
         yield from matching(place, lambda path: bool(TEMPORARY.match(path.name)))
+    yield from matching(folder, lambda path: path.suffix == ".md" and is_page(beginning(path) or ""))
+    for place in sorted(path.parent for path in folder.glob(f"figures/*/{FIGURES}")):
+        yield from matching(place, is_figure)
     yield from (path for path in [folder / "manifest.json"] if is_manifest(path))
     yield from (folder / name for name in (LOCK, MARKER) if (folder / name).exists())
 
@@ -72,7 +75,8 @@ def remove(folder: Path) -> None:
         path.unlink(missing_ok=True)
     if marked and [path.name for path in folder.iterdir()] == [KEPT]:
         (folder / KEPT).unlink()
-    for place in (folder / "cells", folder / "jobs", folder / "hydra", folder):
+    figures = folder / "figures"
+    for place in (*figures.glob("*/"), figures, *(folder / name for name in ("cells", "jobs", "hydra")), folder):
         with contextlib.suppress(OSError):  # not there, or something else is in it
             place.rmdir()
 

@@ -36,7 +36,9 @@ class Record:
     dtype: str = column("arithmetic of draws and gradients; moments are accumulated in float64 whatever it is")
     seed: int = column("the user's seed")
     parameter: str = column("the leaf θ that the gradient is taken with respect to, e.g. scale or log_scale")
-    distribution_parameters: str = column("values of all parameters and constants, compact JSON")
+    distribution_parameters: str = column(
+        "values of parameters and constants, of trained ones their recipe; compact JSON"
+    )
     objective_parameters: str = column("options of the objective, compact JSON")
     estimator_parameters: str = column("options of the estimator, compact JSON")
     status: Status = column(
