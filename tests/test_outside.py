@@ -259,6 +259,20 @@ def test_a_contradicted_declaration_is_named_in_the_verdict() -> None:
     assert "the declaration is contradicted that the cost is continuous" in rows.loc[("loc", PATH), "why"]
 
 
+def test_who_stands_on_a_broken_premise_is_never_called_unbiased() -> None:
+    """A jump met once in 120 draws moves the path's mean by less than these rows can see."""
+
+    def rare(z: Tensor) -> Tensor:
+        return square(z) + 2 * (z.sum(-1) > 4)
+
+    found = harness.measure(normals(0.3, 1.0, 2), rare, [SCORE, PATH], samples=1, replicates=4096, timing_seconds=0)
+    rows = found.frame.set_index(["parameter", "estimator"])
+    assert rows.loc[("loc", PATH), "premises"] == "cost_continuous"
+    assert rows.loc[("loc", PATH), "verdict"] == "cannot tell"
+    assert rows.loc[("loc", PATH), "why"].startswith("the declaration is contradicted")
+    assert rows.loc[("loc", SCORE), "why"] in ("", "heavy tail")  # it does not stand on the declaration
+
+
 def test_measured_and_exact_variance_that_exclude_each_other_are_a_surprise() -> None:
     found = harness.measure(planted.Wide(0.3, 0.8), square, [SCORE], samples=1, replicates=2**16, timing_seconds=0)
     row = found.frame.query("parameter == 'loc'").iloc[0]

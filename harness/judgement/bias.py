@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness.statistics.bias import bias_p_value, holm
+from harness.vocabulary.premises import HOLD
 
 #: Probability of at least one false accusation in a whole record set.
 FAMILY_LEVEL = 1e-3
@@ -30,7 +31,8 @@ def bias_verdicts(records: pd.DataFrame) -> pd.DataFrame:
 
     ``p_value``, ``p_adjusted`` (NaN outside the family), ``verdict``, ``why`` (of *cannot tell*; of *biased* where a
     broken premise explains it), ``surprise`` (declared unbiased, found biased) and ``confirmed`` (declared biased,
-    found biased). *unbiased* means not rejected: no bias larger than about ``detectable_bias``, which stands beside it.
+    found biased). *unbiased* means not rejected: no bias larger than about ``detectable_bias``, which stands beside it,
+    and no broken premise that the estimator stands on.
     """
     why = silence(records)
     measured = records["status"].isin(MEASURED)
@@ -42,19 +44,27 @@ def bias_verdicts(records: pd.DataFrame) -> pd.DataFrame:
     ]
     adjusted = holm(p_value)
     biased = adjusted < FAMILY_LEVEL
-    verdict = np.select([~measured, ~speaks, biased], ["not measured", "cannot tell", "biased"], "unbiased")
+    doubtful = stands_on_broken(records).to_numpy()
+    verdict = np.select(
+        [~measured, ~speaks, biased, doubtful], ["not measured", "cannot tell", "biased", "cannot tell"], "unbiased"
+    )
     declared = records["expected_bias"].to_numpy() != NO_BIAS
     return pd.DataFrame(
         {
             "p_value": p_value,
             "p_adjusted": adjusted,
             "verdict": verdict,
-            "why": why.where(measured, "").mask(biased, records["premise_note"]),
+            "why": why.where(measured, "").mask(speaks & (biased | doubtful), records["premise_note"]),
             "surprise": biased & ~declared,
             "confirmed": biased & declared,
         },
         index=records.index,
     )
+
+
+def stands_on_broken(records: pd.DataFrame) -> pd.Series:
+    """Rows whose estimator stands on a premise that was found broken: not rejecting a bias does not clear them."""
+    return ~records["premises"].isin(["", HOLD]) & (records["premise_note"] != "")
 
 
 def silence(records: pd.DataFrame) -> pd.Series:

@@ -145,7 +145,8 @@ class Knowledge:
     def note(self, leaf: str, estimator: Estimator) -> str:
         """The first broken premise that an estimator of this leaf stands on, in words."""
         along_path = estimator.method.needs_path or not estimator.method.needs_draw
-        among = [p for p in PREMISES if along_path or p not in OF_PATHS]
+        others = ("support_fixed",) if along_path else OF_PATHS
+        among = [p for p in PREMISES if p not in others]
         broken = self.premises.broken(leaf, among)
         return broken[0].text if broken else ""
 
