@@ -31,8 +31,8 @@ Rebuild = Callable[[Family], "Objective"]
 STEPS = (0.2, -0.3, 0.02, -0.02)
 #: At how many of them f is asked: as many as log q is finite at.
 ASKED = 2
-#: Rounding tolerated: of the change of log q (f may compute in float32), and of f itself.
-RELATIVE, OF_COST = 1e-3, 1e-9
+#: Rounding tolerated, as f may compute in float32: of the change of log q, and of f itself.
+RELATIVE, OF_COST = 1e-3, 1e-6
 CONTRACT = "expected exactly + log q(z; θ), θ frozen"
 
 
