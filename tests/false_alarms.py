@@ -64,6 +64,7 @@ GUILTY = (
 COLUMNS = (
     "distribution", "objective", "dimension", "estimator", "samples", "parameter", "status", "tail_flag", "variance",
     "exact_gradient", "bias_z", "bias_df", "bias_coordinates", "expected_bias", "detectable_bias",
+    "premises", "premise_note",
 )  # fmt: skip
 
 NAME = ["distribution", "objective", "dimension", "estimator", "parameter"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.judgement.accuracy import REFERENCE_RUN, SEPARATOR
 from harness.judgement.changes import declares_bias, exactly_known
 from harness.judgement.pairing import Row
 from harness.vocabulary.records import STATUSES
@@ -43,15 +44,23 @@ def speaks_of_bias(row: Row) -> bool:
 def contradicts(old: Row, new: Row) -> list[str]:
     """Exact values that differ from the baseline's by more than both error bounds: one of the two is wrong.
 
-    An exact variance is compared where it is that of the same baseline b.
+    An exact variance is compared where it is that of the same baseline b; either, where both were computed or both were
+    sampled.
     """
     same_b = old["baseline"] == new["baseline"] or (math.isnan(old["baseline"]) and math.isnan(new["baseline"]))
     quantities = ("exact_gradient", "exact_variance") if same_b else ("exact_gradient",)
     return [
         f"{name.replace('_', ' ')} differs: {old[name]:.6g} in the baseline, {new[name]:.6g} now"
         for name in quantities
-        if apart(old, new, name)
+        if of_one_kind(old, new, name) and apart(old, new, name)
     ]
+
+
+def of_one_kind(old: Row, new: Row, name: str) -> bool:
+    """Whether neither value is that of a reference run, or both are."""
+    part = 0 if name == "exact_gradient" else -1
+    runs = {str(row["exact_method"]).split(SEPARATOR)[part].startswith(REFERENCE_RUN) for row in (old, new)}
+    return len(runs) == 1
 
 
 def apart(old: Row, new: Row, name: str) -> bool:

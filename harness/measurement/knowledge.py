@@ -19,7 +19,14 @@ from harness.mathematics.truth.fourth import kurtosis_of
 from harness.mathematics.truth.moments import Moments
 from harness.mathematics.truth.reference import reference_moments
 from harness.mathematics.truth.stored import as_plain, from_plain
-from harness.vocabulary.errors import NoExpectation, NoFormula, PremiseBroken, TruthRefused, first_line
+from harness.vocabulary.errors import (
+    Contradiction,
+    NoExpectation,
+    NoFormula,
+    PremiseBroken,
+    TruthRefused,
+    first_line,
+)
 from harness.vocabulary.premises import PREMISES, Premise
 from harness.vocabulary.seeds import seed_of
 
@@ -101,7 +108,7 @@ class Knowledge:
             return truth
         seed = seed_of("premises", self.key, "confront")
         said = refusable(lambda: contradiction(self.family, self.objective, truth.moments, seed))
-        return TruthRefused(f"the exact values and draws contradict each other: {said}") if said else truth
+        return Contradiction(f"exact values and draws contradict each other: {said}") if said else truth
 
     @cached_property
     def reference(self) -> Truth | TruthRefused:
@@ -109,7 +116,7 @@ class Knowledge:
         broken = self.premises.broken(among=OF_DRAWS)
         if broken:
             return TruthRefused(broken[0].text)
-        if isinstance(self.exact, NoFormula | NoExpectation):  # draws would not know better
+        if isinstance(self.exact, NoFormula | NoExpectation | Contradiction):  # draws would not know better
             return self.exact
         found = refusable(self.run)
         if isinstance(found, Moments):

@@ -43,6 +43,10 @@ class PremiseBroken(TruthRefused):
         self.premise = premise
 
 
+class Contradiction(TruthRefused):
+    """Exact values and draws exclude each other: one of the two is wrong, and nothing here tells which."""
+
+
 class NoFormula(TruthRefused):
     """No formula gives it: not from the exact moments, and so not from those of a reference run either."""
 

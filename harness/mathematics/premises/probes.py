@@ -13,7 +13,7 @@ import numpy as np
 from harness.mathematics.premises.nodes import Nodes
 from harness.mathematics.truth.bounded import FloatArray
 
-SHIFTS = (-1.5, -0.5, 0.5, 1.5)
+SHIFTS = (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)
 #: Quantiles between which the width lies, and what they are of a normal's standard deviation.
 QUARTILES, NORMAL = np.array([0.25, 0.5, 0.75]), 1.349
 
