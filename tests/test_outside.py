@@ -273,6 +273,18 @@ def test_who_stands_on_a_broken_premise_is_never_called_unbiased() -> None:
     assert rows.loc[("loc", SCORE), "why"] in ("", "heavy tail")  # it does not stand on the declaration
 
 
+@pytest.mark.parametrize("name", ["a narrow window", "a ramp with a jump", "a path without the scale, joint cost"])
+def test_what_is_said_of_a_row_does_not_depend_on_its_company(name: str) -> None:
+    case = CASES[name]
+    alone, both_of_them = (
+        harness.measure(case.q, case.f, estimators, samples=1, replicates=1024, timing_seconds=0).frame
+        for estimators in ([SCORE], [PATH, SCORE])
+    )
+    columns = ["parameter", "premises", "premise_note", "exact_gradient", "exact_method", "gradient", "variance"]
+    together = both_of_them[both_of_them["estimator"] == SCORE].reset_index(drop=True)
+    assert alone[columns].equals(together[columns])
+
+
 def test_measured_and_exact_variance_that_exclude_each_other_are_a_surprise() -> None:
     found = harness.measure(planted.Wide(0.3, 0.8), square, [SCORE], samples=1, replicates=2**16, timing_seconds=0)
     row = found.frame.query("parameter == 'loc'").iloc[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -83,17 +83,25 @@ class Knowledge:
     objective: Objective
     key: str
     archive: Archive | None = None
-    _seen: list[Finding] = field(default_factory=list)
 
     @cached_property
     def checked(self) -> Premises:
         """The premises, as far as they are asked about before any truth."""
         return premises_of(self.family, self.objective, self.key)
 
-    @property
-    def premises(self) -> Premises:
-        """The premises, and what truth and reference run found out about them besides."""
-        return Premises((*self.checked.findings, *self._seen))
+    def premises(self, leaf: str) -> Premises:
+        """As checked, as the exact truth found them, and as a reference run did where it tells the leaf's gradient.
+
+        A function of problem and leaf alone: no other row has a say in it.
+        """
+        findings = [*self.checked.findings]
+        if isinstance(self.exact, PremiseBroken):
+            findings.append(Finding(self.exact.premise, False, str(self.exact)))
+        told = isinstance(answer(self.exact, lambda truth: truth.gradient(leaf)), Exact)
+        if not told and isinstance(self.reference, Truth):
+            found = self.reference.moments.contradicted
+            findings += [Finding("cost_continuous", False, why, name) for name, why in found.items()]
+        return Premises(tuple(findings))
 
     @cached_property
     def exact(self) -> Truth | TruthRefused:
@@ -102,8 +110,6 @@ class Knowledge:
         if broken:
             return TruthRefused(broken[0].text)
         truth = refusable(lambda: truth_of(self.family, self.objective))
-        if isinstance(truth, PremiseBroken):
-            self._seen.append(Finding(truth.premise, False, str(truth)))
         if not isinstance(truth, Truth) or self.checked.broken(among=OF_DRAWS):
             return truth
         seed = seed_of("premises", self.key, "confront")
@@ -113,17 +119,14 @@ class Knowledge:
     @cached_property
     def reference(self) -> Truth | TruthRefused:
         """The truth by a long run of draws, or why there is none."""
-        broken = self.premises.broken(among=OF_DRAWS)
+        broken = self.checked.broken(among=OF_DRAWS)
         if broken:
             return TruthRefused(broken[0].text)
-        if isinstance(self.exact, NoFormula | NoExpectation | Contradiction):  # draws would not know better
-            return self.exact
+        unnormalized = isinstance(self.exact, PremiseBroken) and self.exact.premise in OF_ALL
+        if unnormalized or isinstance(self.exact, NoFormula | NoExpectation | Contradiction):
+            return self.exact  # draws would not know better
         found = refusable(self.run)
-        if isinstance(found, Moments):
-            for leaf, why in found.contradicted.items():
-                self._seen.append(Finding("cost_continuous", False, why, leaf))
-            return Truth(found, REFERENCE_LIMITS)
-        return found
+        return Truth(found, REFERENCE_LIMITS) if isinstance(found, Moments) else found
 
     def run(self) -> Moments:
         """A stored reference run, or a new one. Raises: TruthRefused."""
@@ -140,22 +143,17 @@ class Knowledge:
         """Which paths may be the reference: those held against the density, of a cost seen to be continuous."""
         names = [leaf.name for leaf in self.family.leaves]
         paths = [n for n in names if all(self.checked.holds(premise, n) for premise in OF_PATHS)]
-        return Trust(frozenset(paths), self.family.moving or bool(self.checked.broken(among=["support_fixed"])))
+        unsaid = isinstance(self.exact, PremiseBroken) and self.exact.premise == "support_fixed"
+        moving = self.family.moving or unsaid or bool(self.checked.broken(among=["support_fixed"]))
+        return Trust(frozenset(paths), moving)
 
     def about(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Known:
         """The gradient with respect to a leaf, and the variance of one estimator of it."""
         known = self.values(leaf, estimator, samples, baselines)
         missing = "" if known.gradient is not None else known.method.split("; variance: ")[0]
-        note = self.note(leaf, estimator) or missing
-        return replace(known, premises=self.premises.column(leaf), note=note)
-
-    def note(self, leaf: str, estimator: Estimator) -> str:
-        """The first broken premise that an estimator of this leaf stands on, in words."""
-        along_path = estimator.method.needs_path or not estimator.method.needs_draw
-        others = ("support_fixed",) if along_path else OF_PATHS
-        among = [p for p in PREMISES if p not in others]
-        broken = self.premises.broken(leaf, among)
-        return broken[0].text if broken else ""
+        premises = self.premises(leaf)
+        note = first_broken(premises, leaf, estimator) or missing
+        return replace(known, premises=premises.column(leaf), note=note)
 
     def values(self, leaf: str, estimator: Estimator, samples: int, baselines: Baselines | None) -> Known:
         """Exact values, or the reasons why there are none."""
@@ -199,6 +197,14 @@ class Knowledge:
         if isinstance(found, Exact):
             return found, ""
         return None, "; ".join(dict.fromkeys([str(refusal), str(found)]))
+
+
+def first_broken(premises: Premises, leaf: str, estimator: Estimator) -> str:
+    """The first broken premise that an estimator of this leaf stands on, in words."""
+    along_path = estimator.method.needs_path or not estimator.method.needs_draw
+    others = ("support_fixed",) if along_path else OF_PATHS
+    broken = premises.broken(leaf, [p for p in PREMISES if p not in others])
+    return broken[0].text if broken else ""
 
 
 def answer(truth: Truth | TruthRefused, ask: Callable[[Truth], Exact]) -> Exact | TruthRefused:
