@@ -320,3 +320,21 @@ def test_logits_show_an_entry_and_not_their_average() -> None:
     assert row["exact_largest_gradient"] == pytest.approx(gradient[place], abs=1e-9)
     assert abs(row["largest_gradient"] - gradient[place]) < 5 * row["largest_gradient_se"]
     assert f"[{place}] " in found.table
+
+
+def test_what_cannot_be_timed_keeps_its_numbers() -> None:
+    """An estimator that fails on a single row fails in the timing pass alone."""
+
+    def crowded(draw: Any) -> Tensor:
+        if draw.replicates == 1 and draw.rows is None:
+            raise RuntimeError("not alone")
+        surrogate: Tensor = draw.average(draw.cost * draw.log_prob)
+        return surrogate
+
+    found = harness.measure(
+        normals(0.3, 0.8), square, {"mine": crowded}, samples=1, replicates=1024, timing_seconds=0.01
+    )
+    assert set(found.frame["status"]) == {"ok"}
+    assert found.frame["reason"].str.contains("it could not be timed: RuntimeError: not alone").all()
+    assert found.frame["seconds"].isna().all()
+    assert found.frame["variance"].gt(0).all()

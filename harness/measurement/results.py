@@ -250,6 +250,7 @@ def with_timing(record: Record, timing: Timing) -> Record:
     """Seconds, and what a unit of accuracy costs in them."""
     return replace(
         record,
+        reason=record.reason or timing.lost,
         seconds=timing.seconds,
         seconds_iqr=timing.seconds_iqr,
         seconds_amortized=timing.seconds_amortized,

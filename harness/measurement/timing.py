@@ -18,6 +18,7 @@ from harness.mathematics.draws import Draw, seed_generator
 from harness.mathematics.estimators import Estimator
 from harness.measurement.sampling import Situation
 from harness.vocabulary.cells import Policy
+from harness.vocabulary.errors import kind_and_line
 from harness.vocabulary.seeds import seed_of
 
 #: Share of a cell's timing budget that goes into the single estimate; the rest into the batch.
@@ -28,18 +29,29 @@ TIMER_WARMUP = 2
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds for one estimate: median and interquartile range alone, median in a batch."""
+    """Seconds for one estimate: median and quartile range alone, median in a batch. ``lost``: why there are none."""
 
     seconds: float = math.nan
     seconds_iqr: float = math.nan
     seconds_amortized: float = math.nan
+    lost: str = ""
 
 
 def time_estimate(situation: Situation, estimator: Estimator, policy: Policy) -> Timing:
-    """Time one estimator within about ``policy.timing_seconds``, on ``policy.timing_threads`` threads."""
-    budget, threads = policy.timing_seconds, policy.timing_threads
-    if budget <= 0:
+    """Time one estimator within about ``policy.timing_seconds``, on ``policy.timing_threads`` threads.
+
+    What goes wrong here costs the times alone, and none of what was measured.
+    """
+    if policy.timing_seconds <= 0:
         return Timing()
+    try:
+        return timed(situation, estimator, policy.timing_seconds, policy.timing_threads)
+    except Exception as error:
+        return Timing(lost=f"it could not be timed: {kind_and_line(error)}")
+
+
+def timed(situation: Situation, estimator: Estimator, budget: float, threads: int) -> Timing:
+    """One estimate by itself, then a batch."""
     seed_generator(situation.device, seed_of("timing", situation.key, situation.samples))
     single = quartiles(training_step(situation, estimator, 1), SINGLE_SHARE * budget, threads)
     batch = quartiles(training_step(situation, estimator, situation.rows), (1 - SINGLE_SHARE) * budget, threads)
