@@ -187,3 +187,12 @@ def test_the_t_statistic_of_groups_has_its_level_and_power() -> None:
 def test_levels_add_up_to_what_is_stated() -> None:
     assert LEVEL == 1e-6
     assert len(PREMISES) == 6
+
+
+def test_an_outcome_that_is_never_drawn_accuses_nobody() -> None:
+    """Its score is −p in every draw: a mean that is off by p, without any spread, and off by nothing in truth."""
+    logits = [[2.0, 1.0, 0.0, -14.0], [0.0, 0.5, -13.0, 1.0]]
+    family = family_of(D.OneHotCategorical, {"logits": logits}, 2)
+    found = premises(family, lambda z: z.square().sum((-1, -2)))
+    assert found.holds("support_fixed")
+    assert not found.broken()

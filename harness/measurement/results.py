@@ -27,7 +27,7 @@ from harness.vocabulary.records import Record, Status
 #: Most numbers of one parameter that a row holds, where data points have one each.
 LONGEST = 100
 #: Least standard error of one weight behind θ that is believed, in root mean squares of them all.
-LEAST_SPREAD = 0.05
+LEAST_SPREAD = 0.1
 #: Standard errors off the truth from which on the same draws are computed in float64 to see what rounding has done.
 SUSPICIOUS = 4.0
 
@@ -203,7 +203,7 @@ def least_standard_error(blocks: Blocks, facts: Known, *, behind: bool) -> Array
     """Below which a coordinate's own spread is not believed [P]: its exact standard error, or 0 where that is unknown.
 
     Of weights ``behind`` θ no exact variance is known, and a few of thousands may hang on an outcome that was never
-    drawn: none is believed to vary less than a twentieth of the root mean square of them all.
+    drawn: none is believed to vary less than a tenth of the root mean square of them all.
     """
     if facts.variance is not None:
         return np.asarray(np.sqrt(np.maximum(facts.variance.value, 0.0) / blocks.replicates)).reshape(-1)

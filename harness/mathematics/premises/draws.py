@@ -23,6 +23,8 @@ from harness.vocabulary.errors import TruthRefused
 
 #: Draws looked at, all coordinates together, least rows, and groups of rows that a standard error is taken from.
 COORDINATES, LEAST_ROWS, GROUPS = 2**15, 2**10, 64
+#: Least standard error of one entry that is believed, in root mean squares of them all.
+LEAST_SPREAD = 0.05
 #: Combinations of the categories that are looked at.
 COMBINATIONS = 3
 #: Errors granted to a path, relative to E|∇φ| (torch's implicit kernels: 1.2e-3), and to a sum of probabilities.
@@ -138,9 +140,14 @@ def hill(x: Tensor) -> Tensor:
 
 
 def largest_deviate(values: Tensor, granted: Tensor) -> tuple[float, float]:
-    """Largest |mean| in standard errors over the entries of [R, …], beyond what is granted; and that mean."""
+    """Largest |mean| in standard errors over the entries of [R, …], beyond what is granted; and that mean.
+
+    An entry that hangs on an outcome never drawn hardly varies: none is believed to vary less than a twentieth of the
+    root mean square of them all.
+    """
     groups = values.reshape(GROUPS, -1, *values.shape[1:]).mean(1)
     mean, error = groups.mean(0), groups.std(0) / math.sqrt(GROUPS)
+    error = error.clamp(min=LEAST_SPREAD * float(error.square().mean().sqrt()))
     excess = (mean.abs() - granted - 1e-12).clamp(min=0)
     t: FloatArray = torch.where(excess > 0, excess / error, torch.zeros_like(excess)).flatten().numpy()
     place = int(np.argmax(np.nan_to_num(t, posinf=np.inf)))
