@@ -265,7 +265,7 @@ def test_a_row_does_not_hold_every_number() -> None:
 
 
 def test_a_weight_that_hangs_on_an_outcome_never_drawn_accuses_nobody() -> None:
-    """Of thousands of weights a few stood still, a hair off the truth: no proof; a tenth of the gradient off is one."""
+    """Of thousands of weights a few stood still, a hair off the truth: no proof; off by the others' error is one."""
     rng = np.random.default_rng(0)
     spread = np.r_[np.full(1000, 1.0), np.full(20, 1e-11)]
     truth = np.r_[rng.normal(0, 1, 1000), np.full(20, 0.02)]
@@ -275,4 +275,4 @@ def test_a_weight_that_hangs_on_an_outcome_never_drawn_accuses_nobody() -> None:
     least = least_standard_error(blocks, unknown, behind=True)
     assert bias_against(blocks, truth, np.zeros(1020), least).z < 6
     assert abs(bias_against(blocks, truth, np.zeros(1020), least_standard_error(blocks, unknown, behind=False)).z) > 1e6
-    assert abs(bias_against(blocks, truth + np.r_[np.zeros(1000), np.full(20, 0.5)], np.zeros(1020), least).z) > 6
+    assert abs(bias_against(blocks, truth + np.r_[np.zeros(1000), np.full(20, 1.0)], np.zeros(1020), least).z) > 6
