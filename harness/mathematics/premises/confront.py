@@ -6,8 +6,6 @@ The standard error is the larger of the exact and the measured one, so that a ra
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from scipy import stats
@@ -16,12 +14,13 @@ from harness.mathematics.draws import Draw
 from harness.mathematics.families import Family
 from harness.mathematics.objectives import Objective
 from harness.mathematics.pilot import scores
+from harness.mathematics.premises.density import GROUPS, grouped
 from harness.mathematics.premises.findings import SHARE
 from harness.mathematics.truth.bounded import FloatArray
 from harness.mathematics.truth.moments import Moments
 
-#: Numbers drawn, least rows, and groups of rows that a standard error is taken from.
-NUMBERS, LEAST_ROWS, GROUPS = 2**16, 2**10, 64
+#: Numbers drawn, and least rows.
+NUMBERS, LEAST_ROWS = 2**16, 2**10
 
 
 def contradiction(family: Family, objective: Objective, moments: Moments, seed: int) -> str:
@@ -50,8 +49,7 @@ def contradiction(family: Family, objective: Objective, moments: Moments, seed: 
 
 def deviation(values: FloatArray, error: FloatArray, variance: FloatArray, entries: int) -> str:
     """How far the mean of [R, …] is from 0, in words, where it is so beyond chance and beyond ``error``."""
-    groups = values.reshape(GROUPS, -1, *values.shape[1:]).mean(1)
-    mean, measured = groups.mean(0), groups.std(0, ddof=1) / math.sqrt(GROUPS)
+    mean, measured = (x.reshape(values.shape[1:]) for x in grouped(values.reshape(len(values), -1)))
     with np.errstate(invalid="ignore", divide="ignore"):
         se = np.maximum(measured, np.sqrt(np.maximum(variance, 0.0) / len(values)))
         rounding = 1e-12 * np.abs(values).max()

@@ -19,6 +19,7 @@ from scipy import stats
 from torch import Tensor
 
 from harness.mathematics.families import Family
+from harness.mathematics.premises.draws import filled
 from harness.mathematics.premises.findings import SHARE, Finding
 from harness.mathematics.premises.nodes import Nodes, moved, nodes_of
 from harness.mathematics.premises.probes import Probes, probes_of
@@ -63,11 +64,10 @@ def draw_from(family: Family, seed: int) -> Drawn:
 def paths_of(z: Tensor, theta: Mapping[str, Tensor]) -> dict[str, FloatArray]:
     """Zero for a leaf that the draw's graph does not reach."""
     leaves = list(theta.values())
-    found = torch.autograd.grad(z.sum(), leaves, allow_unused=True) if z.requires_grad else [None] * len(leaves)
-    return {
-        name: (torch.zeros_like(leaf) if g is None else g).numpy()
-        for (name, leaf), g in zip(theta.items(), found, strict=True)
-    }
+    found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+    if z.requires_grad:
+        found = torch.autograd.grad(z.sum(), leaves, allow_unused=True)
+    return {name: g.numpy() for name, g in zip(theta, filled(found, leaves), strict=True)}
 
 
 def check_density(family: Family, units: Partition, seed: int) -> list[Finding]:
